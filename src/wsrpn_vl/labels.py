@@ -1,0 +1,109 @@
+"""Class vocabularies: the 13 CheXpert observations, their names in every data set, and prompts.
+
+The order of :data:`OBSERVATIONS` is CheXpert's CSV order without ``No Finding``. Files order their
+columns differently, so columns are always selected by name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wsrpn_vl.errors import ConfigError, lookup
+
+NO_FINDING = "No Finding"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One class: canonical name, caption phrase, parent in CheXpert's hierarchy, display colour, SNOMED CT code."""
+
+    name: str
+    phrase: str
+    parent: str | None
+    colour: str
+    snomed: str
+
+
+_TABLE = (
+    Observation("Enlarged Cardiomediastinum", "enlarged cardiomediastinum", None, "#8c564b", "4103001"),
+    Observation("Cardiomegaly", "cardiomegaly", "Enlarged Cardiomediastinum", "#d62728", "8186001"),
+    Observation("Lung Opacity", "lung opacity", None, "#ff7f0e", "128309000"),
+    Observation("Lung Lesion", "lung lesion", "Lung Opacity", "#bcbd22", "126713003"),
+    Observation("Edema", "pulmonary edema", "Lung Opacity", "#17becf", "19242006"),
+    Observation("Consolidation", "consolidation", "Lung Opacity", "#9467bd", "95436008"),
+    Observation("Pneumonia", "pneumonia", "Consolidation", "#e377c2", "233604007"),
+    Observation("Atelectasis", "atelectasis", "Lung Opacity", "#2ca02c", "46621007"),
+    Observation("Pneumothorax", "pneumothorax", None, "#1f77b4", "36118008"),
+    Observation("Pleural Effusion", "pleural effusion", None, "#00a2a2", "60046008"),
+    Observation("Pleural Other", "pleural thickening", None, "#7f7f7f", "31541009"),
+    Observation("Fracture", "fracture", None, "#ffbb00", "125605004"),
+    Observation("Support Devices", "support device", None, "#4b6bff", "303607000"),
+)
+# Data-set classes with no exact CheXpert twin keep their own names, so that a native table can be reported.
+_NATIVE = (
+    Observation("Infiltration", "infiltration", "Lung Opacity", "#ff7f0e", "47351003"),
+    Observation("Nodule", "pulmonary nodule", "Lung Lesion", "#bcbd22", "427359005"),
+    Observation("Mass", "pulmonary mass", "Lung Lesion", "#dbdb00", "309529002"),
+    Observation("Effusion", "pleural effusion", None, "#00a2a2", "60046008"),
+    Observation("Pleural_Thickening", "pleural thickening", None, "#7f7f7f", "31541009"),
+    Observation("Emphysema", "emphysema", None, "#aec7e8", "87433001"),
+    Observation("Fibrosis", "pulmonary fibrosis", None, "#98df8a", "51615001"),
+    Observation("Hernia", "hiatal hernia", None, "#c49c94", "84089009"),
+)
+
+OBSERVATIONS: tuple[str, ...] = tuple(o.name for o in _TABLE)
+BY_NAME: dict[str, Observation] = {o.name: o for o in (*_TABLE, *_NATIVE)}
+
+NIH8 = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
+NIH14 = (*NIH8, "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia")
+
+VOCABULARIES: dict[str, tuple[str, ...]] = {"chexpert13": OBSERVATIONS, "nih8": NIH8, "nih14": NIH14}
+
+NIH_TO_OBSERVATION: dict[str, str] = {
+    "Cardiomegaly": "Cardiomegaly",
+    "Infiltration": "Lung Opacity",  # nearest, not a synonym
+    "Mass": "Lung Lesion",
+    "Nodule": "Lung Lesion",
+    "Edema": "Edema",
+    "Consolidation": "Consolidation",
+    "Pneumonia": "Pneumonia",
+    "Atelectasis": "Atelectasis",
+    "Pneumothorax": "Pneumothorax",
+    "Effusion": "Pleural Effusion",
+    "Pleural_Thickening": "Pleural Other",
+}
+
+
+def slug(name: str) -> str:
+    """Column-safe form of a class name: ``Pleural Effusion`` -> ``pleural_effusion``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def label_column(name: str) -> str:
+    """Index column that holds a class's label (1, 0, -1 uncertain, null blank)."""
+    return f"y_{slug(name)}"
+
+
+def resolve_classes(classes: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Class names of a vocabulary's name or of an explicit list.
+
+    Raises: ConfigError for an unknown vocabulary or class.
+    """
+    if isinstance(classes, str):
+        return lookup("class vocabulary", classes, VOCABULARIES)
+    for name in classes:
+        lookup("class", name, BY_NAME)
+    if not classes:
+        raise ConfigError("data.classes is empty; name a vocabulary (chexpert13, nih8, nih14) or list classes")
+    return tuple(classes)
+
+
+def phrase(name: str) -> str:
+    """Words for a class in captions and prompts."""
+    return BY_NAME[name].phrase if name in BY_NAME else name.replace("_", " ").lower()
+
+
+def colour(name: str) -> str:
+    """Display colour (hex) of a class; grey when unknown."""
+    return BY_NAME[name].colour if name in BY_NAME else "#888888"
