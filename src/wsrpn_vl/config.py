@@ -126,6 +126,10 @@ class RoiConfig(_Node):
     """Box centre: free in [0,1]; or a bounded offset from the ROI's attention-weighted position (WSRPN)."""
     max_offset: float = Field(0.15, gt=0, le=1)
     """Largest offset of a centre from its reference."""
+    register: bool = True
+    """Carry the starts into each image by registering it to the mean training radiograph (no labels, no boxes)."""
+    location_prior: float = Field(1.0, ge=0)
+    """Weight of textbook knowledge of where a finding lies, added to ROI logits as log-affinity; needs init=anatomy; 0: none."""
     attention_prior: float = Field(1.0, ge=0)
     """Strength of each query's start as a spatial prior in its attention logits; 0: content and position codes alone."""
     gaussian_beta: float = Field(2.0, gt=0)
@@ -137,6 +141,8 @@ class RoiConfig(_Node):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> RoiConfig:
+        if self.location_prior and self.init != "anatomy":
+            raise ValueError("location_prior needs init=anatomy; set model.roi.location_prior=0")
         if self.hidden % self.heads or self.hidden % 4:
             raise ValueError(f"hidden ({self.hidden}) must be divisible by heads ({self.heads}) and by 4")
         return self
@@ -203,6 +209,8 @@ class OptimConfig(_Node):
 
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate of the heads."""
+    box_lr: float = Field(1e-4, gt=0)
+    """Peak learning rate of anchors and box head: weak labels move a box only slowly towards what it should cover."""
     backbone_lr: float = Field(1e-3, gt=0)
     """Peak learning rate of the backbone."""
     weight_decay: float = Field(1e-2, ge=0)
