@@ -104,6 +104,6 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
 
 
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of every pair: ``xyxy`` (n, 4) and (m, 4) -> (n, m) in [0, 1]."""
-    a, b = (torch.as_tensor(np.asarray(v, dtype=float).reshape(-1, 4)) for v in (a, b))
-    return box_iou(a, b).numpy()
+    """IoU of every pair: ``xyxy`` (n, 4) and (m, 4) -> (n, m) in [0, 1]; 0 where neither box has an area."""
+    first, second = (torch.as_tensor(np.asarray(v, dtype=float).reshape(-1, 4)) for v in (a, b))
+    return box_iou(first, second).nan_to_num(nan=0.0).numpy()

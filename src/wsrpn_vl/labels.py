@@ -16,7 +16,10 @@ NO_FINDING = "No Finding"
 
 @dataclass(frozen=True)
 class Observation:
-    """One class: canonical name, caption phrase, parent in CheXpert's hierarchy, display colour, SNOMED CT code."""
+    """One class: canonical name, caption phrase, parent in CheXpert's hierarchy, display colour, SNOMED CT code.
+
+    The code is empty where no concept says just this; a wrong code would be believed, so a local one is written then.
+    """
 
     name: str
     phrase: str
@@ -26,27 +29,27 @@ class Observation:
 
 
 _TABLE = (
-    Observation("Enlarged Cardiomediastinum", "enlarged cardiomediastinum", None, "#8c564b", "4103001"),
+    Observation("Enlarged Cardiomediastinum", "enlarged cardiomediastinum", None, "#8c564b", ""),
     Observation("Cardiomegaly", "cardiomegaly", "Enlarged Cardiomediastinum", "#d62728", "8186001"),
-    Observation("Lung Opacity", "lung opacity", None, "#ff7f0e", "128309000"),
-    Observation("Lung Lesion", "lung lesion", "Lung Opacity", "#bcbd22", "126713003"),
+    Observation("Lung Opacity", "lung opacity", None, "#ff7f0e", ""),
+    Observation("Lung Lesion", "lung lesion", "Lung Opacity", "#bcbd22", ""),
     Observation("Edema", "pulmonary edema", "Lung Opacity", "#17becf", "19242006"),
     Observation("Consolidation", "consolidation", "Lung Opacity", "#9467bd", "95436008"),
     Observation("Pneumonia", "pneumonia", "Consolidation", "#e377c2", "233604007"),
     Observation("Atelectasis", "atelectasis", "Lung Opacity", "#2ca02c", "46621007"),
     Observation("Pneumothorax", "pneumothorax", None, "#1f77b4", "36118008"),
     Observation("Pleural Effusion", "pleural effusion", None, "#00a2a2", "60046008"),
-    Observation("Pleural Other", "pleural thickening", None, "#7f7f7f", "31541009"),
+    Observation("Pleural Other", "pleural thickening", None, "#7f7f7f", ""),
     Observation("Fracture", "fracture", None, "#ffbb00", "125605004"),
     Observation("Support Devices", "support device", None, "#4b6bff", "303607000"),
 )
 # Data-set classes with no exact CheXpert twin keep their own names, so that a native table can be reported.
 _NATIVE = (
-    Observation("Infiltration", "infiltration", "Lung Opacity", "#ff7f0e", "47351003"),
+    Observation("Infiltration", "infiltration", "Lung Opacity", "#ff7f0e", "409609008"),
     Observation("Nodule", "pulmonary nodule", "Lung Lesion", "#bcbd22", "427359005"),
     Observation("Mass", "pulmonary mass", "Lung Lesion", "#dbdb00", "309529002"),
     Observation("Effusion", "pleural effusion", None, "#00a2a2", "60046008"),
-    Observation("Pleural_Thickening", "pleural thickening", None, "#7f7f7f", "31541009"),
+    Observation("Pleural_Thickening", "pleural thickening", None, "#7f7f7f", ""),
     Observation("Emphysema", "emphysema", None, "#aec7e8", "87433001"),
     Observation("Fibrosis", "pulmonary fibrosis", None, "#98df8a", "51615001"),
     Observation("Hernia", "hiatal hernia", None, "#c49c94", "84089009"),
@@ -88,12 +91,14 @@ def label_column(name: str) -> str:
 def resolve_classes(classes: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Class names of a vocabulary's name or of an explicit list.
 
-    Raises: ConfigError for an unknown vocabulary or class.
+    Raises: ConfigError for an unknown vocabulary or class, a repeated class, or an empty list.
     """
     if isinstance(classes, str):
         return lookup("class vocabulary", classes, VOCABULARIES)
     for name in classes:
         lookup("class", name, BY_NAME)
+        if list(classes).count(name) > 1:
+            raise ConfigError(f"data.classes names {name!r} twice")
     if not classes:
         raise ConfigError("data.classes is empty; name a vocabulary (chexpert13, nih8, nih14) or list classes")
     return tuple(classes)

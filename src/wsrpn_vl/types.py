@@ -181,3 +181,7 @@ class Prediction:
 
     def __post_init__(self) -> None:
         _expect("Prediction.probs", np.asarray(self.probs), (len(self.classes),))
+
+    def without_heatmaps(self) -> Prediction:
+        """The same prediction, lighter."""
+        return replace(self, heatmaps={})

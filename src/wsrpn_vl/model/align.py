@@ -12,7 +12,7 @@ from wsrpn_vl.config import AlignConfig
 
 
 class AlignBranch(nn.Module):
-    """Global average pool of the patches -> (b, e); frozen, mask-mean-pooled text features -> (b, e); both unit length."""
+    """Mean of the patches -> (b, e); frozen, mask-mean-pooled text features -> (b, e); both unit length."""
 
     def __init__(self, config: AlignConfig, channels: int, text_dim: int) -> None:
         super().__init__()

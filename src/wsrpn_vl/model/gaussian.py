@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 
-def patch_centres(grid: tuple[int, int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+def patch_centres(
+    grid: tuple[int, int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Tensor:
     """(n, 2) centres (x, y) in [0, 1] of an h x w grid, row-major."""
     h, w = grid
     y = (torch.arange(h, device=device, dtype=dtype) + 0.5) / h

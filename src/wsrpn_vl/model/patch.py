@@ -23,6 +23,7 @@ class PatchBranch(nn.Module):
         nn.init.constant_(self.classifier.bias, math.log(prior / (1 - prior)))
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, n, d) -> (b, n, c) and (b, c)."""
         logits = self.classifier(self.dropout(patches))
         return logits, lse_pool(logits, self.lse_r, dim=1)
 

@@ -14,14 +14,22 @@ from torch.nn.functional import softplus
 
 
 def lse_pool(logits: Tensor, r: float, dim: int = -1, mask: Tensor | None = None) -> Tensor:
-    """LogSumExp pooling of ``logits`` over ``dim``; ``mask`` (broadcastable bool) keeps the True instances."""
-    dtype = logits.dtype
-    scaled = logits.float() * r if dtype in (torch.float16, torch.bfloat16) else logits * r
+    """LogSumExp pooling of ``logits`` over ``dim``; ``mask`` (broadcastable bool) keeps what is True, one or more.
+
+    Evaluated as max + log1p(mean(expm1(r·(z − max))))/r, which loses no digits when r is small: there
+    log Σ exp(r·z) and log m nearly cancel. float16/bfloat16 are computed in float32.
+    """
+    z = _at_least_float32(logits)
     if mask is None:
-        return ((torch.logsumexp(scaled, dim) - math.log(logits.shape[dim])) / r).to(dtype)
-    keep = mask.expand_as(scaled)
-    total = torch.logsumexp(scaled.masked_fill(~keep, -torch.inf), dim)
-    return ((total - keep.sum(dim).clamp_min(1).to(scaled.dtype).log()) / r).to(dtype)
+        peak = z.detach().amax(dim, keepdim=True)
+        mean = torch.expm1(r * (z - peak)).mean(dim)
+    else:
+        keep = mask.expand_as(z)
+        z = z.masked_fill(~keep, -torch.inf)
+        peak = z.detach().amax(dim, keepdim=True)
+        growth = torch.expm1(r * (z - peak))
+        mean = torch.where(keep, growth, torch.zeros_like(growth)).sum(dim) / keep.sum(dim)
+    return (peak.squeeze(dim) + torch.log1p(mean) / r).to(logits.dtype)
 
 
 def noisy_or_logits(logits: Tensor, dim: int = -1) -> Tensor:
@@ -30,12 +38,11 @@ def noisy_or_logits(logits: Tensor, dim: int = -1) -> Tensor:
     log(1−ŷ) = −S with S = Σ_j softplus(z_j), so logit(ŷ) = log(e^S − 1), evaluated without overflow
     for large S and without cancellation for small S. float16/bfloat16 are computed in float32.
     """
-    dtype = logits.dtype
-    z = logits.float() if dtype in (torch.float16, torch.bfloat16) else logits
+    z = _at_least_float32(logits)
     # log Σ softplus(z_j): softplus underflows below z ≈ −88 (float32), where log softplus(z) = z
     log_terms = torch.where(z > -30, softplus(z.clamp_min(-30)).log(), z)
     log_s = torch.logsumexp(log_terms, dim)
-    return log_expm1_of_exp(log_s).to(dtype)
+    return log_expm1_of_exp(log_s).to(logits.dtype)
 
 
 def log_expm1_of_exp(log_s: Tensor) -> Tensor:
@@ -55,3 +62,7 @@ def mean_pool(logits: Tensor, dim: int = -1) -> Tensor:
 def max_pool(logits: Tensor, dim: int = -1) -> Tensor:
     """Hard maximum of instances."""
     return logits.amax(dim)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

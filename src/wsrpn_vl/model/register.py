@@ -20,10 +20,13 @@ PENALTY = 0.3  # correlation a map must gain per unit of squared log-scale and s
 
 
 class Registration(nn.Module):
-    """images (b, ch, H, W) -> frames (b, 4): (sx, sy, tx, ty) with ``image = s · canonical + t`` in [0, 1] about the centre.
+    """Images (b, ch, H, W) -> frames (b, 4): (sx, sy, tx, ty), ``image = s · canonical + t`` about the centre, [0, 1].
 
     Before :meth:`fit` (or a loaded template) every frame is the identity.
     """
+
+    template: Tensor
+    maps: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,23 +47,28 @@ class Registration(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        """(b, ch, H, W) -> (b, 4)."""
         if not bool(self.template.any()):
             return images.new_tensor([1.0, 1.0, 0.0, 0.0]).expand(len(images), 4)
         return self._search(_standardise(_shrink(images.mean(1, keepdim=True).float()))).to(images.dtype)
 
     def _search(self, small: Tensor) -> Tensor:
         bank, penalty = self._candidates()
-        score = small.flatten(1) @ bank.T / bank.shape[1] - penalty
+        with torch.autocast(
+            small.device.type, enabled=False
+        ):  # neighbouring maps differ by less than bfloat16 resolves
+            score = small.flatten(1) @ bank.T / bank.shape[1] - penalty
         return self.maps[score.argmax(1)]
 
     def _candidates(self) -> tuple[Tensor, Tensor]:
-        if self._bank is None or not torch.equal(self._bank[0], self.template):
+        bank, here = self._bank, self.template.device
+        if bank is None or bank[0].device != here or not torch.equal(bank[0], self.template):
             s, t = self.maps[:, :2], self.maps[:, 2:]
             inverse = torch.cat([1 / s, -t / s], dim=1)
             warped = _warp(self.template.expand(len(inverse), 1, SIDE, SIDE), inverse)[:, 0]
-            self._bank = (self.template.clone(), _standardise(warped).flatten(1))
+            bank = self._bank = (self.template.clone(), _standardise(warped).flatten(1))
         s, t = self.maps[:, :2], self.maps[:, 2:]
-        return self._bank[1], PENALTY * (s.log().square().sum(1) + 4 * t.square().sum(1))
+        return bank[1], PENALTY * (s.log().square().sum(1) + 4 * t.square().sum(1))
 
 
 def boxes_to_image(boxes: Tensor, frames: Tensor) -> Tensor:

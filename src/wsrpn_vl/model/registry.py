@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from wsrpn_vl.config import Config
 from wsrpn_vl.errors import lookup
 from wsrpn_vl.labels import resolve_classes
+from wsrpn_vl.model.base import Detector
 from wsrpn_vl.model.detector import WSRPNVL
 
-DETECTORS: dict[str, Callable[..., nn.Module]] = {"wsrpn_vl": WSRPNVL}
+DETECTORS: dict[str, Callable[..., Detector]] = {"wsrpn_vl": WSRPNVL}
 
 
-def build_detector(config: Config, text_dim: int, pretrained: bool = True) -> nn.Module:
+def build_detector(config: Config, text_dim: int, pretrained: bool = True) -> Detector:
     """The detector that ``config.model.name`` names. ``pretrained=False`` when a checkpoint's weights follow."""
     build = lookup("detector", config.model.name, DETECTORS)
     classes = resolve_classes(config.data.classes)

@@ -2,7 +2,7 @@
 
 Queries attend over projected patches with 2-D sine-cosine position codes (explicit softmax, because the weights are
 an output). The box head starts at an anchor per query, by default spread over the anatomy of a frontal radiograph, so
-that queries do not collapse onto one region before the labels have taught them anything. Image-level: noisy-OR over ROIs.
+that queries do not collapse onto one region before the labels have taught them anything. Image-level: noisy-OR.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from wsrpn_vl.model.gaussian import gaussian_log_weights, gaussian_pool, gaussia
 from wsrpn_vl.model.pooling import noisy_or_logits
 from wsrpn_vl.model.register import boxes_to_image
 
+
 class RoiBranch(nn.Module):
     """(b, n, d) patch features -> attention (b,k,n), boxes (b,k,4) ``cxcywh`` in [0,1], pooling weights (b,k,n),
     ROI logits (b,k,c), image log-odds (b,c)."""
+
+    location_bias: Tensor
 
     def __init__(self, config: RoiConfig, channels: int, classes: tuple[str, ...], prior: float = 0.1) -> None:
         super().__init__()
@@ -33,8 +36,8 @@ class RoiBranch(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.to_query, self.to_key, self.to_value, self.to_out = (nn.Linear(hidden, hidden) for _ in range(4))
         self.box_head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 4))
-        nn.init.zeros_(self.box_head[-1].weight)
-        nn.init.zeros_(self.box_head[-1].bias)
+        for parameter in self.box_head[-1].parameters():
+            nn.init.zeros_(parameter)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(channels, len(classes))
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -61,7 +64,9 @@ class RoiBranch(nn.Module):
         if self.config.detach_features:
             patches = patches.detach()
         anchors = self.anchor_logits.float().sigmoid()
-        anchors = anchors[None].expand(len(patches), -1, -1) if frames is None else boxes_to_image(anchors, frames.float())
+        anchors = (
+            anchors[None].expand(len(patches), -1, -1) if frames is None else boxes_to_image(anchors, frames.float())
+        )
         tokens, attention = self._attend(patches, grid, anchors)
         boxes = self._boxes(tokens, attention, anchors, grid)
         weights = gaussian_weights(boxes, grid, self.config.gaussian_beta)
@@ -89,7 +94,8 @@ class RoiBranch(nn.Module):
         if self.config.centre == "absolute":
             centre = torch.sigmoid(start[..., :2] + delta[..., :2])
         else:
-            reference = attention @ patch_centres(grid, attention.device, attention.dtype)
+            centres = patch_centres(grid, attention.device, attention.dtype)
+            reference = (attention[..., None] * centres).sum(-2)  # no matmul: autocast would round positions
             centre = (reference + self.config.max_offset * torch.tanh(delta[..., :2])).clamp(0, 1)
         return torch.cat([centre, size], dim=-1)
 

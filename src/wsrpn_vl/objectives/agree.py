@@ -15,7 +15,7 @@ def softmax_kl(roi_logits: Tensor, patch_logits: Tensor, known: Tensor | None = 
     known (b, c) bool: unknown classes leave both distributions, which are renormalised over the rest;
     an image with fewer than two known classes contributes 0.
     """
-    teacher = patch_logits.detach()
+    roi_logits, teacher = _at_least_float32(roi_logits), _at_least_float32(patch_logits.detach())
     if known is None:
         known = torch.ones_like(roi_logits, dtype=torch.bool)
     floor = torch.finfo(roi_logits.dtype).min / 4
@@ -28,8 +28,8 @@ def softmax_kl(roi_logits: Tensor, patch_logits: Tensor, known: Tensor | None = 
 
 def bernoulli_kl(roi_logits: Tensor, patch_logits: Tensor, known: Tensor | None = None) -> Tensor:
     """Two-point KL per class, mean over known (image, class) pairs: the form that fits multi-label probabilities."""
-    teacher = patch_logits.detach()
-    p, q = roi_logits.sigmoid(), (1 - roi_logits.sigmoid())
+    roi_logits, teacher = _at_least_float32(roi_logits), _at_least_float32(patch_logits.detach())
+    p, q = roi_logits.sigmoid(), (-roi_logits).sigmoid()  # 1 - p would round to 0, and the KL below 0
     terms = p * (logsigmoid(roi_logits) - logsigmoid(teacher)) + q * (logsigmoid(-roi_logits) - logsigmoid(-teacher))
     if known is None:
         return terms.mean()
@@ -47,10 +47,15 @@ def roi_class_maps(roi_logits: Tensor, pooling_weights: Tensor) -> Tensor:
 
     roi_logits (b, k, c); pooling_weights (b, k, n).
     """
+    pooling_weights, roi_logits = _at_least_float32(pooling_weights), _at_least_float32(roi_logits)
     peak = pooling_weights / pooling_weights.amax(-1, keepdim=True).clamp_min(1e-12)
     prob = peak[..., None] * roi_logits.sigmoid()[:, :, None, :]
     log_none = torch.log1p(-prob.clamp(max=1 - 1e-6)).sum(1)
     return torch.log(-torch.expm1(log_none.clamp(max=-1e-7))) - log_none
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 CONSISTENCY: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {

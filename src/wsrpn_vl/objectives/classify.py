@@ -15,7 +15,9 @@ def masked_bce(logits: Tensor, labels: Tensor, positive_weight: Tensor | None = 
     """BCE of ``logits`` (b, c) against ``labels`` (b, c) in [0, 1], NaN = unknown and left out; a scalar.
 
     positive_weight (c,) multiplies the positive part. 0 (with a gradient path) when no label is known.
+    float16/bfloat16 logits are scored in float32.
     """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     known = ~labels.isnan()
     target = torch.where(known, labels, torch.zeros_like(labels)).to(logits.dtype)
     weight = None if positive_weight is None else positive_weight.to(logits.dtype)
@@ -25,7 +27,7 @@ def masked_bce(logits: Tensor, labels: Tensor, positive_weight: Tensor | None = 
 
 
 def box_overflow(boxes: Tensor) -> Tensor:
-    """Mean squared overflow of the corners beyond [0, 1], over all boxes (b, k, 4) ``cxcywh``; 0 when all lie inside."""
+    """Mean squared overflow of the corners beyond [0, 1], over all boxes (b, k, 4) ``cxcywh``; 0 if all are inside."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     corners = torch.cat([centre - half, centre + half], dim=-1)
     overflow = (corners - corners.clamp(0, 1)).square()

@@ -49,12 +49,13 @@ def contrastive_loss(
 ) -> Tensor:
     """Sum of image-to-text and text-to-image cross-entropies, averaged over the batch.
 
-    image, text: (b, e) unit vectors; logit_scale = 1/τ; targets (b, b) rows summing to 1 (symmetric mass);
-    weight: (b,) confidence per pair, optional.
+    image, text: (b, e) unit vectors; logit_scale = 1/τ; targets (b, b) rows summing to 1 of a symmetric mass (i
+    matches j as much as j matches i), so they serve both directions; weight: (b,) confidence per pair, optional.
     """
-    logits = logit_scale * image @ text.T
-    back = targets.T / targets.T.sum(1, keepdim=True)
-    i2t = -(targets.to(logits.dtype) * logits.log_softmax(1)).sum(1)
-    t2i = -(back.to(logits.dtype) * logits.T.log_softmax(1)).sum(1)
+    with torch.autocast(image.device.type, enabled=False):  # 1/τ would magnify the rounding of a half-precision product
+        logits = logit_scale * (image @ text.T)
+    targets = targets.to(logits.dtype)
+    i2t = -(targets * logits.log_softmax(1)).sum(1)
+    t2i = -(targets * logits.T.log_softmax(1)).sum(1)
     both = i2t + t2i
     return both.mean() if weight is None else (both * weight).sum() / weight.sum().clamp_min(1e-6)

@@ -1,0 +1,227 @@
+"""From an index to batches: rows of a split, label targets, cached square images, words by row, and the order of steps.
+
+Nothing here knows that boxes exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from wsrpn_vl.boxes import Letterbox
+from wsrpn_vl.config import DataConfig
+from wsrpn_vl.data.index import Index, read_index
+from wsrpn_vl.data.pixels import read_image
+from wsrpn_vl.errors import DataError
+from wsrpn_vl.labels import label_column, resolve_classes
+from wsrpn_vl.types import Batch, Sample
+
+Progress = Callable[[int, int], None]
+UNCERTAIN = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0, "smooth": 0.6}
+BLANK = {"negative": 0.0, "ignore": np.nan}
+
+
+def open_index(path: Path | str, config: DataConfig) -> Index:
+    """The index, with ``data.root`` in place of the folder recorded in it where that is set."""
+    index = read_index(Path(path))
+    return replace(index, root=Path(config.root)) if config.root else index
+
+
+def select_rows(index: Index, config: DataConfig, split: str) -> pl.DataFrame:
+    """Rows of ``split`` (empty: all) that the configuration keeps, in index order.
+
+    Raises: DataError when none is left.
+    """
+    frame = index.frame
+    if split:
+        frame = frame.filter(pl.col("split") == split)
+    if config.frontal_only:
+        frame = frame.filter(pl.col("view").is_null() | (pl.col("view") != "LAT"))
+    if split == "train" and config.max_train_images:
+        frame = frame.head(config.max_train_images)
+    if frame.is_empty():
+        have = ", ".join(f"{s or '(none)'} {n}" for s, n in index.frame["split"].value_counts(sort=True).iter_rows())
+        raise DataError(f"{index.path}: no image in split {split!r}; the index has {have}")
+    return frame
+
+
+def label_targets(frame: pl.DataFrame, classes: Sequence[str], config: DataConfig, source: str = "index") -> np.ndarray:
+    """(n, c) float32 targets in [0, 1], NaN = unknown, under the configuration's label policies.
+
+    Raises: DataError when a class has no column.
+    """
+    columns = []
+    for name in classes:
+        if label_column(name) not in frame.columns:
+            have = sorted(c.removeprefix("y_") for c in frame.columns if c.startswith("y_"))
+            raise DataError(f"{source}: no label column for class {name!r}; it has {', '.join(have)}; set data.classes")
+        column = frame[label_column(name)].cast(pl.Float32)
+        columns.append(column.to_numpy().astype(np.float32))
+    values = np.stack(columns, axis=1)
+    blank = np.isnan(values)
+    values[values == -1] = UNCERTAIN[config.uncertain]
+    values[blank] = BLANK[config.blank]
+    return values
+
+
+def load_square(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """(size, size) uint8 letterboxed image of a file, and its (width, height). Training and prediction both read this."""
+    image = read_image(path)
+    height, width = image.shape
+    square = Letterbox(width, height, size).image_to_network(torch.from_numpy(np.ascontiguousarray(image))[None])[0]
+    return (square.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), (width, height)
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """Letterboxed images of some rows: a memory-mapped uint8 file, or read on demand.
+
+    size: side; paths: (n,) files; shapes: (n, 2) width and height of the stored images, filled when cached.
+    """
+
+    paths: tuple[Path, ...]
+    size: int
+    pixels: np.ndarray | None = None
+    shapes: np.ndarray | None = None
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, tuple[int, int]]:
+        if self.pixels is None or self.shapes is None:
+            return load_square(self.paths[i], self.size)
+        return self.pixels[i], (int(self.shapes[i, 0]), int(self.shapes[i, 1]))
+
+    @classmethod
+    def open(
+        cls, index: Index, frame: pl.DataFrame, size: int, cache: bool = True, progress: Progress | None = None
+    ) -> PixelStore:
+        """The images of ``frame``; with ``cache`` they are decoded once into ``pixel_cache`` beside the index."""
+        paths = tuple(index.root / p for p in frame["path"].to_list())
+        if not cache:
+            return cls(paths, size)
+        key = hashlib.sha256(
+            f"{index.content_hash}|{size}|{'|'.join(frame['image_id'].to_list())}".encode()
+        ).hexdigest()[:16]
+        base = index.path.parent / "pixel_cache" / key
+        raw, sidecar = base.with_suffix(".u8"), base.with_suffix(".json")
+        if not (raw.exists() and sidecar.exists()):
+            _decode_all(paths, size, raw, sidecar, progress)
+        shapes = np.array(json.loads(sidecar.read_text())["shapes"], dtype=np.int32).reshape(-1, 2)
+        pixels = np.memmap(raw, dtype=np.uint8, mode="r", shape=(len(paths), size, size))
+        return cls(paths, size, pixels, shapes)
+
+
+def _decode_all(paths: Sequence[Path], size: int, raw: Path, sidecar: Path, progress: Progress | None) -> None:
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    temporary = raw.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(len(paths), size, size))
+        shapes = []
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            for i, (square, shape) in enumerate(pool.map(lambda p: load_square(p, size), paths)):
+                pixels[i] = square
+                shapes.append(shape)
+                if progress:
+                    progress(i + 1, len(paths))
+        pixels.flush()
+        del pixels
+        os.replace(temporary, raw)
+    finally:
+        temporary.unlink(missing_ok=True)
+    note = sidecar.with_suffix(f".{os.getpid()}.tmp")
+    note.write_text(json.dumps({"shapes": shapes}))
+    os.replace(note, sidecar)
+
+
+class RadiographDataset(Dataset[Sample]):
+    """Rows of an index as :class:`Sample`: image (channels, size, size) in [0, 1], targets, row of the text table."""
+
+    def __init__(
+        self,
+        index: Index,
+        frame: pl.DataFrame,
+        config: DataConfig,
+        text_rows: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.classes = resolve_classes(config.classes)
+        self.image_ids: list[str] = frame["image_id"].to_list()
+        self.targets = torch.from_numpy(label_targets(frame, self.classes, config, str(index.path)))
+        self.store = PixelStore.open(index, frame, config.image_size, config.cache, progress)
+        self.text_rows = list(text_rows) if text_rows is not None else [-1] * len(self.image_ids)
+        self.channels, self.size = config.channels, config.image_size
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, i: int) -> Sample:
+        pixels, (width, height) = self.store[i]
+        image = torch.from_numpy(np.array(pixels)).float().div(255)
+        return Sample(
+            self.image_ids[i],
+            image.expand(self.channels, -1, -1),
+            self.targets[i],
+            Letterbox(width, height, self.size),
+            self.text_rows[i],
+        )
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples -> :class:`Batch`; ``text_features`` (m, d) is the table that ``Sample.text_row`` points into."""
+
+    text_features: Tensor | None = None
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        rows = torch.tensor([s.text_row for s in samples])
+        features = None
+        if self.text_features is not None:
+            features = self.text_features[rows.clamp_min(0)]
+        return Batch(
+            tuple(s.image_id for s in samples),
+            torch.stack([s.image for s in samples]),
+            torch.stack([s.labels for s in samples]),
+            tuple(s.letterbox for s in samples),
+            features,
+            None if features is None else rows,
+        )
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Index lists of one epoch for one process: a permutation that depends on (seed, epoch) alone, cut into global
+    batches of ``batch_size * world`` of which rank r takes its slice; starts at ``first_step``. The incomplete last
+    batch is left out (another image each epoch), unless it is the only one."""
+
+    def __init__(
+        self, n: int, batch_size: int, seed: int, epoch: int, first_step: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.args = (n, batch_size, seed, epoch, first_step, rank, world)
+
+    @staticmethod
+    def steps(n: int, batch_size: int, world: int = 1) -> int:
+        """Steps of a whole epoch."""
+        return max(1, n // (batch_size * world))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        n, size, seed, epoch, first, rank, world = self.args
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        for step in range(first, self.steps(n, size, world)):
+            yield order[step * size * world : (step + 1) * size * world][rank::world].tolist()
+
+    def __len__(self) -> int:
+        n, size, _, _, first, _, world = self.args
+        return self.steps(n, size, world) - first
+
+
+def evaluation_loader(dataset: RadiographDataset, batch_size: int, workers: int, collate: Collate) -> DataLoader[Batch]:
+    """Every image once, in order."""
+    return DataLoader(dataset, batch_size=batch_size, num_workers=workers, collate_fn=collate)

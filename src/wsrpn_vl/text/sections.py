@@ -1,0 +1,32 @@
+"""Sections of a radiology report: the words that describe the image, without history, technique or comparison.
+
+MIMIC-CXR's look: upper-case headers with a colon at the start of a line, text on the same line or below, lines
+wrapped mid-sentence. Indications name diseases that were asked for, not seen, so they must not reach the text encoder.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HEADER = re.compile(r"^[ \t]*([A-Z][A-Z /(),&-]{2,60}?):[ \t]*", re.MULTILINE)
+_DESCRIBING = ("FINDING", "IMPRESSION", "CONCLUSION", "SUMMARY", "CHEST", "INTERPRETATION")
+
+
+def split_sections(report: str) -> dict[str, str]:
+    """Header (upper case) -> text, in order; text before the first header is under ``""``; repeated headers are joined."""
+    out: dict[str, str] = {}
+    marks = list(_HEADER.finditer(report))
+    starts = [("", 0, 0), *((m.group(1).strip(), m.start(), m.end()) for m in marks)]
+    for i, (name, _, begin) in enumerate(starts):
+        end = starts[i + 1][1] if i + 1 < len(starts) else len(report)
+        text = " ".join(report[begin:end].split())
+        if text:
+            out[name] = f"{out[name]} {text}" if name in out else text
+    return out
+
+
+def describing_text(report: str) -> str:
+    """Findings and impression on one line; the whole text when there is no such section."""
+    sections = split_sections(report)
+    kept = [text for name, text in sections.items() if name.startswith(_DESCRIBING)]
+    return " ".join(kept) if kept else " ".join(report.split())

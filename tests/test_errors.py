@@ -1,0 +1,41 @@
+"""Errors: one family, one line, the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+
+from wsrpn_vl import errors
+from wsrpn_vl.errors import ConfigError, DataError, WsrpnVlError, lookup, nearest
+
+
+def test_every_error_of_the_package_is_of_one_family() -> None:
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, Exception)]
+    assert len(kinds) >= 7
+    assert all(issubclass(kind, WsrpnVlError) and (kind.__doc__ or "").strip() for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("densnet121", "; did you mean 'densenet121'?"),
+        ("RESNET", "; known: densenet121, resnet18, vit"),
+        ("", "; known: densenet121, resnet18, vit"),
+    ],
+)
+def test_nearest_names_one_or_lists_all(name: str, expected: str) -> None:
+    assert nearest(name, ["resnet18", "vit", "densenet121"]) == expected
+
+
+def test_nearest_takes_any_iterable_once() -> None:
+    assert nearest("b", (x for x in ("bb", "zz"))) == "; did you mean 'bb'?"
+    assert nearest("q", (str(x) for x in (2, 1))) == "; known: 1, 2"
+
+
+def test_lookup_finds_or_refuses_in_one_line() -> None:
+    registry = {"lse": 1, "mean": 2}
+    assert lookup("pooling", "lse", registry) == 1
+    with pytest.raises(ConfigError, match=r"^unknown pooling 'lsee'; did you mean 'lse'\?$") as caught:
+        lookup("pooling", "lsee", registry)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    with pytest.raises(DataError, match=r"^unknown column 'x'; known: lse, mean$"):
+        lookup("column", "x", registry, DataError)

@@ -1,0 +1,84 @@
+"""Words of an image: sections of reports, captions from labels."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from wsrpn_vl.errors import DataError
+from wsrpn_vl.text.captions import caption_from_labels, captions
+from wsrpn_vl.text.sections import describing_text, split_sections
+
+REPORT = """                                 FINAL REPORT
+ EXAMINATION:  CHEST (PORTABLE AP)
+ 
+ INDICATION:  ___ year old woman with cough  // ? pneumonia
+ 
+ COMPARISON:  Radiograph from ___.
+ 
+ FINDINGS: 
+ 
+ Blunting of the left costophrenic angle is compatible with a small
+ effusion.
+ 
+ IMPRESSION: 
+ 
+ 1.  Small left pleural effusion.
+"""
+
+
+def test_only_what_describes_the_image_is_kept() -> None:
+    text = describing_text(REPORT)
+    assert text == (
+        "Blunting of the left costophrenic angle is compatible with a small effusion. 1. Small left pleural effusion."
+    )
+    assert "pneumonia" not in text and "___" not in text
+
+
+def test_sections_keep_order_and_join_repeats() -> None:
+    sections = split_sections("FINDINGS: one.\nIMPRESSION: two.\nFINDINGS: three.")
+    assert list(sections.items()) == [("FINDINGS", "one. three."), ("IMPRESSION", "two.")]
+
+
+def test_a_note_without_headers_is_kept_whole() -> None:
+    assert (
+        describing_text("Bilateral   ground-glass\nopacities: see below")
+        == "Bilateral ground-glass opacities: see below"
+    )
+
+
+def test_caption_names_every_positive_class_and_no_other() -> None:
+    labels = {"Cardiomegaly": 1, "Pleural Effusion": 1, "Pneumothorax": 0, "Edema": None, "Fracture": -1}
+    text = caption_from_labels(labels, "a").lower()
+    assert "cardiomegaly" in text and "pleural effusion" in text
+    assert not any(word in text for word in ("pneumothorax", "edema", "fracture"))
+
+
+def test_wording_varies_with_the_image_and_repeats_for_the_same() -> None:
+    wordings = {caption_from_labels({"Cardiomegaly": 1}, str(i)) for i in range(60)}
+    assert len(wordings) == 4
+    assert caption_from_labels({"Cardiomegaly": 1}, "7") == caption_from_labels({"Cardiomegaly": 1}, "7")
+
+
+def frame(texts: list[str | None]) -> pl.DataFrame:
+    ids = [str(i) for i in range(len(texts))]
+    return pl.DataFrame(
+        {"image_id": ids, "text": pl.Series(texts, dtype=pl.String), "y_cardiomegaly": [1] * len(texts)}
+    )
+
+
+def test_auto_takes_reports_where_there_are_any_and_says_so() -> None:
+    words, source = captions(frame(["FINDINGS: big heart.", None]), ["Cardiomegaly"])
+    assert (words, source) == (["big heart.", None], "report")
+    words, source = captions(frame([None, None]), ["Cardiomegaly"])
+    assert source == "labels" and all("ardiomegaly" in w for w in words if w)
+
+
+def test_asking_for_reports_that_are_not_there_is_an_error() -> None:
+    with pytest.raises(DataError, match="data.text"):
+        captions(frame([None]), ["Cardiomegaly"], "report")
+
+
+def test_unknown_source_names_the_nearest() -> None:
+    with pytest.raises(Exception, match="report"):
+        captions(frame(["x"]), ["Cardiomegaly"], "reports")
