@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# one thread a worker: small tensors gain nothing from more, and workers do not wait for each other's barriers
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

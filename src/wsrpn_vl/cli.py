@@ -30,7 +30,9 @@ The usual order: **index** (or **phantom**) → **doctor** → **train** → **p
 
 Try it without any data:
 
-`wsrpn-vl phantom data/phantom` · `wsrpn-vl train phantom --index data/phantom/index.parquet --out runs/first` · `wsrpn-vl report runs/first`
+- `wsrpn-vl phantom data/phantom`
+- `wsrpn-vl train phantom --index data/phantom/index.parquet --out runs/first`
+- `wsrpn-vl report runs/first`
 
 Research use only; not a medical device.""",
 )
@@ -221,7 +223,7 @@ def evaluate(
     allow_missing: Annotated[bool, typer.Option(help="Count images without predictions as empty.")] = False,
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
-    """Judge a predictions file: AP@IoU, F1, AUROC, retrieval, localisation accuracy, box spread, and blind reference rows."""
+    """Judge a predictions file: AP@IoU, F1, AUROC, retrieval, localisation, box spread, with blind reference rows."""
     from wsrpn_vl.evaluate.score import evaluate_predictions, render_table, write_results
 
     target = out or predictions.parent / "results.json"

@@ -128,10 +128,12 @@ class RoiConfig(_Node):
     """Attention heads; divides hidden."""
     init: Literal["anatomy", "grid", "zero"] = "anatomy"
     """Where boxes start: spread over lung zones, heart and mediastinum; an even grid; or all in the centre."""
-    centre: Literal["absolute", "attention"] = "attention"
-    """Box centre: free in [0,1]; or a bounded offset from the ROI's attention-weighted position (WSRPN)."""
+    centre: Literal["absolute", "attention", "anchor"] = "anchor"
+    """Box centre: free in [0,1]; offset from the attended position (WSRPN); or bounded refinement of the start."""
     max_offset: float = Field(default=0.15, gt=0, le=1)
-    """Largest offset of a centre from its reference."""
+    """Largest offset of a centre from its reference, as a fraction of the side."""
+    max_zoom: float = Field(default=0.7, ge=0)
+    """With centre=anchor: largest log-ratio of a box's side to its start's."""
     register: bool = True
     """Carry the starts into each image by registering it to the mean training radiograph (no labels, no boxes)."""
     location_prior: float = Field(default=1.0, ge=0)
@@ -189,6 +191,8 @@ class ObjectiveConfig(_Node):
     """Cap of that weight."""
     box_weight: float = Field(default=1.0, ge=0)
     """λ, weight of the boxes' overflow beyond the image."""
+    anchor_weight: float = Field(default=1.0, ge=0)
+    """Weight of the divergence of boxes from their starts: image labels alone only ask for ever larger boxes."""
     contrastive_targets: Literal["identity", "same_text", "label_similarity"] = "same_text"
     """Which pairs of a batch match: the diagonal, equal texts, or similar labels."""
     consistency: Literal["softmax", "bernoulli", "per_patch"] = "softmax"

@@ -88,6 +88,7 @@ class Outputs:
     grid: (h, w) of the patches, n = h * w, row-major.
     patch_logits (b, n, c); patch_image_logits (b, c): after LSE pooling;
     roi_attention (b, k, n): sums to 1 over n; roi_boxes (b, k, 4): ``cxcywh`` in [0, 1] of the network square;
+    roi_anchors (b, k, 4): where the boxes start in this image, the same frame;
     pooling_weights (b, k, n): Gaussian weights, sum to 1 over n; roi_logits (b, k, c);
     roi_image_logits (b, c): log-odds of the noisy-OR; image_embeddings, text_embeddings (b, e): unit vectors;
     logit_scale (): 1/temperature of the alignment.
@@ -98,6 +99,7 @@ class Outputs:
     patch_image_logits: Tensor | None = None
     roi_attention: Tensor | None = None
     roi_boxes: Tensor | None = None
+    roi_anchors: Tensor | None = None
     pooling_weights: Tensor | None = None
     roi_logits: Tensor | None = None
     roi_image_logits: Tensor | None = None

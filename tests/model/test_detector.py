@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wsrpn_vl.config import load_config
 from wsrpn_vl.errors import ConfigError
+from wsrpn_vl.model.base import Detector
 from wsrpn_vl.model.detector import WSRPNVL
 from wsrpn_vl.model.registry import build_detector
 from wsrpn_vl.objectives.agree import CONSISTENCY, roi_class_maps
@@ -25,7 +26,7 @@ SMALL = (
     "model.roi.heads=4",
     "model.align.dim=8",
 )
-ROI_FIELDS = {"roi_attention", "roi_boxes", "pooling_weights", "roi_logits", "roi_image_logits"}
+ROI_FIELDS = {"roi_attention", "roi_anchors", "roi_boxes", "pooling_weights", "roi_logits", "roi_image_logits"}
 
 
 def build(*overrides: str, recipe: str = "") -> WSRPNVL:
@@ -93,6 +94,7 @@ def test_any_image_size_and_channel_count_gives_the_documented_shapes(
         "patch_logits": (2, n, 4),
         "patch_image_logits": (2, 4),
         "roi_attention": (2, 5, n),
+        "roi_anchors": (2, 5, 4),
         "roi_boxes": (2, 5, 4),
         "pooling_weights": (2, 5, n),
         "roi_logits": (2, 5, 4),
@@ -176,6 +178,32 @@ def test_a_state_dict_carries_all_that_prediction_needs() -> None:
         one, two = model(images_of(), torch.rand(4, 12)), other(images_of())
     for name, value in two.tensors().items():
         assert torch.equal(value, one.tensors()[name]), name
+
+
+def test_text_alone_is_embedded_as_in_training() -> None:
+    model, text = build(), torch.rand(4, 12)
+    with torch.no_grad():
+        alone, together = model.embed_text(text), model(images_of(), text).text_embeddings
+    assert torch.equal(filled(alone), filled(together))
+
+
+def test_registration_is_learned_only_where_it_is_used() -> None:
+    images = torch.rand(5, 64, 64)
+    model, plain = build(), build("model.roi.register=false")
+    model.fit_registration(images)
+    before = {k: v.clone() for k, v in plain.state_dict().items()}
+    plain.fit_registration(images)
+    assert model.registration is not None and model.registration.template.any()
+    assert all(torch.equal(v, before[k]) for k, v in plain.state_dict().items())
+
+
+def test_the_base_of_detectors_promises_little() -> None:
+    base = Detector()
+    base.set_class_prior(torch.zeros(3))
+    base.fit_registration(torch.rand(1, 8, 8))
+    assert base.embed_text(torch.rand(1, 3)) is None
+    with pytest.raises(TypeError, match="Detector has no forward"):
+        base(torch.rand(1, 3, 8, 8))
 
 
 def test_an_untrained_detector_says_the_class_frequencies() -> None:

@@ -70,7 +70,7 @@ def test_the_attention_prior_multiplies_attention_by_the_soft_box_of_each_start(
 def test_shapes_and_sums(knobs: dict[str, Any]) -> None:
     roi = branch(**knobs)
     k = roi.config.queries
-    attention, boxes, weights, logits, image_logits = roi(patches_of(), GRID)
+    attention, _, boxes, weights, logits, image_logits = roi(patches_of(), GRID).values()
     assert attention.shape == weights.shape == (2, k, 12)
     assert boxes.shape == (2, k, 4) and logits.shape == (2, k, 3) and image_logits.shape == (2, 3)
     assert torch.allclose(attention.sum(-1), torch.ones(2, k), atol=1e-5)
@@ -102,13 +102,13 @@ def test_starts_are_as_declared() -> None:
 @pytest.mark.parametrize("init", ["anatomy", "grid", "zero"])
 def test_absolute_boxes_begin_at_their_starts(init: str) -> None:
     roi = branch(**PLAIN | {"init": init})
-    boxes = roi(patches_of(), GRID)[1]
+    boxes = roi(patches_of(), GRID)["roi_boxes"]
     assert torch.allclose(boxes, initial_boxes(init, 5).expand(2, 5, 4), atol=1e-5)
 
 
 def test_attention_boxes_begin_where_attention_looks() -> None:
     roi = branch(centre="attention")
-    attention, boxes, *_ = roi(patches_of(), GRID)
+    attention, _, boxes, *_ = roi(patches_of(), GRID).values()
     assert torch.allclose(boxes[..., :2], attention @ patch_centres(GRID), atol=1e-6)
     assert torch.allclose(boxes[..., 2:], initial_boxes("anatomy", 5)[:, 2:].expand(2, 5, 2), atol=1e-5)
 
@@ -118,7 +118,7 @@ def test_an_offset_is_bounded(push: float) -> None:
     roi = branch(centre="attention", max_offset=0.1)
     with torch.no_grad():
         list(roi.box_head.parameters())[-1].fill_(push)
-    attention, boxes, *_ = roi(patches_of(), GRID)
+    attention, _, boxes, *_ = roi(patches_of(), GRID).values()
     moved = boxes[..., :2] - attention @ patch_centres(GRID)
     assert torch.allclose(moved, torch.full_like(moved, math.copysign(0.1, push)), atol=1e-5)
 
@@ -126,38 +126,40 @@ def test_an_offset_is_bounded(push: float) -> None:
 def test_a_registered_image_gets_its_starts_carried_along() -> None:
     roi = branch(**PLAIN | {"register": True})
     frames = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.9, 1.1, 0.04, -0.02]])
-    boxes = roi(patches_of(), GRID, frames)[1]
+    boxes = roi(patches_of(), GRID, frames)["roi_boxes"]
     expected = boxes_to_image(initial_boxes("grid", 5), frames)
     assert torch.allclose(boxes, expected.clamp(0.01, 0.99), atol=1e-5)
-    assert torch.allclose(roi(patches_of(), GRID)[1][0], boxes[0], atol=1e-6)
+    assert torch.allclose(roi(patches_of(), GRID)["roi_boxes"][0], boxes[0], atol=1e-6)
 
 
 def test_location_prior_adds_the_log_affinity_of_the_start() -> None:
     """Featureless ROIs differ by exactly weight · log affinity, and by nothing without it."""
     blank = torch.zeros(1, 12, 6)
-    led = branch(queries=10, location_prior=0.7)(blank, GRID)[3][0]
+    led = branch(queries=10, location_prior=0.7)(blank, GRID)["roi_logits"][0]
     expected = 0.7 * location_affinity(CLASSES, 10).log()
     assert torch.allclose(led - led[:1], expected - expected[:1], atol=1e-5)
-    free = branch(queries=10, location_prior=0.0)(blank, GRID)[3][0]
+    free = branch(queries=10, location_prior=0.0)(blank, GRID)["roi_logits"][0]
     assert torch.allclose(free, free[:1].expand(10, 3), atol=1e-6)
 
 
 @pytest.mark.parametrize("prior", [0.0, 0.5, 2.0])
 def test_featureless_rois_say_the_class_frequencies(prior: float) -> None:
     roi, frequency = branch(queries=10, location_prior=prior), torch.tensor([0.02, 0.3, 0.7])
-    assert torch.allclose(roi(torch.zeros(1, 12, 6), GRID)[4].sigmoid(), torch.full((1, 3), 0.1), atol=1e-5)
+    assert torch.allclose(
+        roi(torch.zeros(1, 12, 6), GRID)["roi_image_logits"].sigmoid(), torch.full((1, 3), 0.1), atol=1e-5
+    )
     roi.set_prior(frequency)
-    assert torch.allclose(roi(torch.zeros(1, 12, 6), GRID)[4].sigmoid()[0], frequency, atol=1e-5)
+    assert torch.allclose(roi(torch.zeros(1, 12, 6), GRID)["roi_image_logits"].sigmoid()[0], frequency, atol=1e-5)
     roi.set_prior(torch.tensor([0.0, 1.0, 0.5]))  # a class never or always seen still has finite log-odds
     assert torch.allclose(
-        roi(torch.zeros(1, 12, 6), GRID)[4].sigmoid()[0], torch.tensor([0.001, 0.999, 0.5]), atol=1e-5
+        roi(torch.zeros(1, 12, 6), GRID)["roi_image_logits"].sigmoid()[0], torch.tensor([0.001, 0.999, 0.5]), atol=1e-5
     )
 
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_detached_features_send_nothing_back(detach: bool) -> None:
     roi, patches = branch(detach_features=detach), patches_of().requires_grad_()
-    roi(patches, GRID)[4].sum().backward()
+    roi(patches, GRID)["roi_image_logits"].sum().backward()
     assert (patches.grad is None) == detach
     assert roi.classifier.weight.grad is not None
 
@@ -174,7 +176,9 @@ def test_position_codes_tell_patches_apart_at_any_grid() -> None:
 def test_a_permuted_batch_permutes_the_outputs() -> None:
     roi, patches, order = branch(), patches_of(3), torch.tensor([2, 0, 1])
     frames = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.9, 1.1, 0.04, -0.02], [1.2, 0.8, 0.0, 0.08]])
-    for one, other in zip(roi(patches, GRID, frames), roi(patches[order], GRID, frames[order]), strict=True):
+    for one, other in zip(
+        roi(patches, GRID, frames).values(), roi(patches[order], GRID, frames[order]).values(), strict=True
+    ):
         assert torch.allclose(one[order], other, atol=1e-6)
 
 
@@ -183,5 +187,19 @@ def test_autocast_does_not_round_box_centres(dtype: torch.dtype) -> None:
     """A bfloat16 product would place centres on a lattice of 1/256; the mean position is kept in float32."""
     roi = branch(centre="attention")
     with torch.autocast("cpu", dtype=dtype):
-        attention, boxes, *_ = roi(patches_of(), GRID)
+        attention, _, boxes, *_ = roi(patches_of(), GRID).values()
     assert torch.allclose(boxes[..., :2], attention @ patch_centres(GRID), atol=1e-6)
+
+
+def test_anchored_boxes_start_at_their_anchors_and_stay_within_bounds() -> None:
+    """centre=anchor: |shift| <= max_offset and |log size ratio| <= max_zoom however far the head goes."""
+    roi = branch(centre="anchor", max_offset=0.1, max_zoom=0.5)
+    start = roi(patches_of(), GRID)
+    assert torch.allclose(start["roi_boxes"], start["roi_anchors"], atol=1e-6)
+    with torch.no_grad():
+        roi.box_head[-1].bias.fill_(50.0)
+    moved = roi(patches_of(), GRID)
+    shift = moved["roi_boxes"][..., :2] - moved["roi_anchors"][..., :2]
+    assert torch.allclose(shift, torch.full_like(shift, 0.1), atol=1e-5)
+    zoom = (moved["roi_boxes"][..., 2:] / moved["roi_anchors"][..., 2:]).log()
+    assert torch.allclose(zoom, torch.full_like(zoom, 0.5), atol=1e-5)

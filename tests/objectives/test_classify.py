@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from wsrpn_vl.objectives.classify import box_overflow, detection_loss, masked_bce
+from wsrpn_vl.objectives.classify import anchor_divergence, box_overflow, detection_loss, masked_bce
 
 NAN = float("nan")
 quick = settings(deadline=None, max_examples=60)
@@ -137,3 +137,27 @@ def test_gradcheck_masked_bce_with_nan() -> None:
 def test_gradcheck_box_overflow() -> None:
     boxes = double([[[0.95, 0.5, 0.3, 0.3], [0.05, 0.97, 0.4, 0.2], [0.5, 0.5, 0.2, 1.4]]]).requires_grad_()
     assert torch.autograd.gradcheck(box_overflow, (boxes,))
+
+
+def test_golden_anchor_divergence() -> None:
+    """σ twice the anchor's in x, centre one anchor-σ off in y, else equal:
+    x: -ln 2 + 4/2 - 1/2 = 0.806853; y: 1/2. Sum 1.306853."""
+    anchors = torch.tensor([[[0.5, 0.5, 0.2, 0.2]]], dtype=torch.float64)
+    boxes = torch.tensor([[[0.5, 0.6, 0.4, 0.2]]], dtype=torch.float64)
+    assert anchor_divergence(boxes, anchors).item() == pytest.approx(1.306853, abs=1e-6)
+    assert anchor_divergence(anchors, anchors).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_anchor_divergence_is_that_of_the_gaussians() -> None:
+    from torch.distributions import Independent, Normal, kl_divergence
+
+    generator = torch.Generator().manual_seed(0)
+    boxes, anchors = (torch.rand(3, 5, 4, generator=generator, dtype=torch.float64) * 0.5 + 0.1 for _ in range(2))
+    p, q = (Independent(Normal(b[..., :2], b[..., 2:] / 2), 1) for b in (boxes, anchors))
+    assert anchor_divergence(boxes, anchors).item() == pytest.approx(kl_divergence(p, q).mean().item(), rel=1e-9)
+
+
+def test_gradcheck_anchor_divergence() -> None:
+    generator = torch.Generator().manual_seed(1)
+    boxes, anchors = (torch.rand(2, 3, 4, generator=generator, dtype=torch.float64) * 0.5 + 0.1 for _ in range(2))
+    assert torch.autograd.gradcheck(lambda b: anchor_divergence(b, anchors), boxes.requires_grad_())

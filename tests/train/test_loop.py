@@ -53,12 +53,14 @@ def test_a_run_describes_itself(whole: Path) -> None:
 
 
 def test_the_curriculum_switches_terms_on_and_the_total_is_their_weighted_sum(whole: Path) -> None:
-    """Epoch 0: L = L_det. Epoch 1: L = L_det + 0.5 L_con + 0.5 L_kl. L_det = (patch + roi + box) / 2."""
+    """Epoch 0: L = L_det. Epoch 1: L = L_det + 0.5 L_con + 0.5 L_kl. L_det = (patch + roi + box + anchor) / 2."""
     for record in lines(whole, "step"):
         terms = record["terms"]
-        assert terms["detection"] == pytest.approx((terms["patch"] + terms["roi"] + terms["box"]) / 2, rel=1e-5)
+        assert terms["detection"] == pytest.approx(
+            (terms["patch"] + terms["roi"] + terms["box"] + terms["anchor"]) / 2, rel=1e-5
+        )
         if record["epoch"] == 0:
-            assert set(terms) == {"patch", "roi", "box", "detection"} and record["phase"] == 0
+            assert set(terms) == {"patch", "roi", "box", "anchor", "detection"} and record["phase"] == 0
             assert record["loss"] == pytest.approx(terms["detection"], rel=1e-5)
         else:
             total = terms["detection"] + 0.5 * terms["contrastive"] + 0.5 * terms["consistency"]

@@ -103,7 +103,7 @@ def test_gather_sees_embeddings_ids_and_labels() -> None:
 
 
 def test_positive_weights_on_paper() -> None:
-    """Class 0: 1 of 4 known positive -> 3, root 1.732; class 1: 2 of 2 -> 0, floored at 1; class 2: 0 of 3 -> 3 capped at 2."""
+    """Class 0: 1 of 4 positive: 3, cap 2.5; class 1: 2 of 2: 0, floor 1; class 2: 0 of 3, taken as 1: 3, cap 2.5."""
     targets = torch.tensor([[1, 1, 0], [0, 1, 0], [0, torch.nan, 0], [0, torch.nan, torch.nan]])
     balanced = positive_weights(targets, "balanced", 2.5)
     assert balanced is not None and balanced.tolist() == pytest.approx([2.5, 1.0, 2.5])

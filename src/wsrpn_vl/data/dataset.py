@@ -76,7 +76,7 @@ def label_targets(frame: pl.DataFrame, classes: Sequence[str], config: DataConfi
 
 
 def load_square(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """(size, size) uint8 letterboxed image of a file, and its (width, height). Training and prediction both read this."""
+    """(size, size) uint8 letterboxed image of a file and its (width, height), for training and prediction alike."""
     image = read_image(path)
     height, width = image.shape
     square = Letterbox(width, height, size).image_to_network(torch.from_numpy(np.ascontiguousarray(image))[None])[0]
@@ -182,6 +182,7 @@ class Collate:
     text_features: Tensor | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Stack samples and look up their words."""
         rows = torch.tensor([s.text_row for s in samples])
         features = None
         if self.text_features is not None:

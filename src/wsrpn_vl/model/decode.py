@@ -26,7 +26,7 @@ def image_probs(outputs: Outputs) -> Tensor:
 
 
 def class_evidence(outputs: Outputs, patch_share: float) -> Tensor:
-    """(b, k, c) log-odds that a class lies in a ROI: ``(1 - patch_share)`` of the ROI's logit and ``patch_share`` of the
+    """(b, k, c) log-odds that a class lies in a ROI: ``1 - patch_share`` of the ROI's logit, ``patch_share`` of the
     patch logits averaged over the ROI's Gaussian."""
     roi, patch, weights = outputs.roi_logits, outputs.patch_logits, outputs.pooling_weights
     if roi is None or weights is None:

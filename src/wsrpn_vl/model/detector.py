@@ -63,8 +63,7 @@ class WSRPNVL(Detector):
         filled: dict[str, Tensor] = {"patch_logits": patch_logits, "patch_image_logits": patch_image_logits}
         if self.roi is not None:
             frames = None if self.registration is None else self.registration(images)
-            names = ("roi_attention", "roi_boxes", "pooling_weights", "roi_logits", "roi_image_logits")
-            filled |= dict(zip(names, self.roi(patches, grid, frames), strict=True))
+            filled |= self.roi(patches, grid, frames)
         if text_features is not None:
             filled["text_embeddings"] = self.align.embed_text(text_features)
         if embed_images or text_features is not None:

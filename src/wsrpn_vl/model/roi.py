@@ -20,8 +20,7 @@ from wsrpn_vl.model.register import boxes_to_image
 
 
 class RoiBranch(nn.Module):
-    """(b, n, d) patch features -> attention (b,k,n), boxes (b,k,4) ``cxcywh`` in [0,1], pooling weights (b,k,n),
-    ROI logits (b,k,c), image log-odds (b,c)."""
+    """(b, n, d) patch features -> the ROI fields of :class:`~wsrpn_vl.types.Outputs`, by name."""
 
     location_bias: Tensor
 
@@ -57,9 +56,7 @@ class RoiBranch(nn.Module):
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         self.classifier.bias.copy_(middle)
 
-    def forward(
-        self, patches: Tensor, grid: tuple[int, int], frames: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, patches: Tensor, grid: tuple[int, int], frames: Tensor | None = None) -> dict[str, Tensor]:
         """frames (b, 4) of :class:`Registration` carry the anchors into each image; None leaves them as they are."""
         if self.config.detach_features:
             patches = patches.detach()
@@ -71,7 +68,14 @@ class RoiBranch(nn.Module):
         boxes = self._boxes(tokens, attention, anchors, grid)
         weights = gaussian_weights(boxes, grid, self.config.gaussian_beta)
         logits = self.classifier(self.dropout(gaussian_pool(patches, weights))) + self.location_bias
-        return attention, boxes, weights, logits, noisy_or_logits(logits, dim=1)
+        return {
+            "roi_attention": attention,
+            "roi_anchors": anchors,
+            "roi_boxes": boxes,
+            "pooling_weights": weights,
+            "roi_logits": logits,
+            "roi_image_logits": noisy_or_logits(logits, dim=1),
+        }
 
     def _attend(self, patches: Tensor, grid: tuple[int, int], anchors: Tensor) -> tuple[Tensor, Tensor]:
         heads = self.config.heads
@@ -89,6 +93,10 @@ class RoiBranch(nn.Module):
 
     def _boxes(self, tokens: Tensor, attention: Tensor, anchors: Tensor, grid: tuple[int, int]) -> Tensor:
         delta = self.box_head(tokens).float()
+        if self.config.centre == "anchor":
+            bounded = torch.tanh(delta)
+            centre = anchors[..., :2] + self.config.max_offset * bounded[..., :2]
+            return torch.cat([centre, anchors[..., 2:] * (self.config.max_zoom * bounded[..., 2:]).exp()], dim=-1)
         start = torch.logit(anchors.clamp(0.01, 0.99))  # a registered anchor may lie beyond the image
         size = torch.sigmoid(start[..., 2:] + delta[..., 2:])
         if self.config.centre == "absolute":

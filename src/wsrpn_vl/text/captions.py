@@ -28,7 +28,7 @@ NORMAL = (
 
 
 def caption_from_labels(labels: Mapping[str, int | None], key: str) -> str:
-    """One sentence per positive class in a wording chosen by ``key`` (an image id), so equal inputs give equal words."""
+    """One sentence per positive class in a wording chosen by ``key`` (an image id), equal inputs give equal words."""
     positive = [name for name, value in labels.items() if value == 1]
     if not positive:
         return _choose(NORMAL, key)

@@ -13,7 +13,7 @@ _DESCRIBING = ("FINDING", "IMPRESSION", "CONCLUSION", "SUMMARY", "CHEST", "INTER
 
 
 def split_sections(report: str) -> dict[str, str]:
-    """Header (upper case) -> text, in order; text before the first header is under ``""``; repeated headers are joined."""
+    """Header (upper case) -> text, in order; ``""`` holds what stands before the first; repeated headers are joined."""
     out: dict[str, str] = {}
     marks = list(_HEADER.finditer(report))
     starts = [("", 0, 0), *((m.group(1).strip(), m.start(), m.end()) for m in marks)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from wsrpn_vl.config import Config, ObjectiveConfig
 from wsrpn_vl.model.base import Detector
 from wsrpn_vl.objectives.agree import CONSISTENCY, roi_class_maps
-from wsrpn_vl.objectives.classify import box_overflow, detection_loss, masked_bce
+from wsrpn_vl.objectives.classify import anchor_divergence, box_overflow, detection_loss, masked_bce
 from wsrpn_vl.objectives.contrast import Gather, contrastive_loss, contrastive_targets, identity
 from wsrpn_vl.types import Outputs
 
@@ -50,7 +50,7 @@ class Task(nn.Module):
         weights: dict[str, float],
         gather: Gather = identity,
     ) -> dict[str, Tensor]:
-        """``detection`` with its parts ``patch``, ``roi``, ``box``; ``contrastive`` and ``consistency`` where weighted."""
+        """``detection`` and its parts ``patch``, ``roi``, ``box``, ``anchor``; the other two where weighted."""
         terms = self._detection(outputs, labels)
         if weights["contrastive"] > 0 and outputs.text_embeddings is not None:
             terms["contrastive"] = self._contrastive(outputs, labels, _filled(text_ids), gather)
@@ -65,6 +65,9 @@ class Task(nn.Module):
             terms["roi"] = masked_bce(outputs.roi_image_logits, labels, self.positive_weight)
             terms["box"] = box_overflow(_filled(outputs.roi_boxes))
             roi = terms["roi"] + self.objective.box_weight * terms["box"]
+            if self.objective.anchor_weight and outputs.roi_anchors is not None:
+                terms["anchor"] = anchor_divergence(_filled(outputs.roi_boxes), outputs.roi_anchors.detach())
+                roi = roi + self.objective.anchor_weight * terms["anchor"]
         terms["detection"] = detection_loss(terms["patch"], roi)
         return terms
 

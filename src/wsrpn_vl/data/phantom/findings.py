@@ -24,6 +24,7 @@ def enlarge_heart(thorax: Thorax, rng: np.random.Generator) -> Thorax:
 
 
 def cardiomegaly(scene: Scene, rng: np.random.Generator) -> list[Region]:
+    """The heart below the great vessels, graded by the cardiothoracic ratio."""
     ratio = cardiothoracic_ratio(scene.thorax)
     severity = "mild" if ratio < 0.56 else "moderate" if ratio < 0.62 else "severe"
     below = scene.grid.y > scene.thorax.hilum - 2.2  # the great vessels above are not part of the heart
@@ -36,6 +37,7 @@ def widen_mediastinum(thorax: Thorax, rng: np.random.Generator) -> Thorax:
 
 
 def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> list[Region]:
+    """The upper mediastinum from apex to hilum, graded by its half-width."""
     t, grid = scene.thorax, scene.grid
     inside = np.where(grid.x > 0, t.medial(grid.y, "left"), t.medial(grid.y, "right")) > np.abs(grid.x)
     mask = inside & (grid.y > t.apex + 1.0) & (grid.y < t.hilum + 0.5)

@@ -32,10 +32,12 @@ class Grid:
 
     @property
     def x(self) -> np.ndarray:
+        """(1, size) pixel centres, cm."""
         return (_centres(self.size) * self.fov + (self.shift - self.fov / 2)).astype(np.float32)[None, :]
 
     @property
     def y(self) -> np.ndarray:
+        """(size, 1) pixel centres, cm."""
         return (_centres(self.size) * self.fov).astype(np.float32)[:, None]
 
     def zeros(self) -> np.ndarray:

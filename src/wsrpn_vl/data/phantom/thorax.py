@@ -56,6 +56,7 @@ class Thorax:
 
     @property
     def male(self) -> bool:
+        """Whether the patient is male."""
         return self.sex == "M"
 
     @property
@@ -65,6 +66,7 @@ class Thorax:
 
     @property
     def hilum(self) -> float:
+        """y of the hila."""
         return self.apex + 0.49 * self.height
 
     def dome(self, side: str) -> float:
