@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wsrpn_vl.provenance import write_text
+from wsrpn_vl.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "nih_subset"
 

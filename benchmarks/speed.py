@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from wsrpn_vl.config import load_config
+from wsrpn_vl.files import write_text
 from wsrpn_vl.labels import resolve_classes
 from wsrpn_vl.model.registry import build_detector
-from wsrpn_vl.provenance import git_commit, machine, write_text
+from wsrpn_vl.provenance import git_commit, machine
 from wsrpn_vl.train.optim import build_optimizer
 from wsrpn_vl.train.task import Task
 

@@ -23,7 +23,7 @@ VERBS = ("index", "doctor", "phantom", "train", "predict", "evaluate", "report",
 def call(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == code, result.output
-    return result.output
+    return result.stdout
 
 
 def last(output: str) -> str:
@@ -118,9 +118,15 @@ def test_evaluate_works_from_somebody_elses_coco_file_alone(run: Path, tmp_path:
     assert set(ours["results"]["blind"]) == {"class_median_constant", "class_median_own_scores"}
 
 
+def test_doctor_fails_for_an_index_that_is_not_there(tmp_path: Path) -> None:
+    checks = json.loads(call("doctor", tmp_path / "nowhere.parquet", "--json", code=1))["checks"]
+    assert any("nowhere.parquet" in c["detail"] and not c["ok"] for c in checks)
+
+
 def test_doctor_lists_checks(run: Path) -> None:
-    result = json.loads(call("doctor", run.parent / "data" / "index.parquet", "--json"))
-    assert result["checks"] and all({"name", "ok", "detail", "mend"} <= set(c) for c in result["checks"])
+    result = json.loads(call("doctor", run.parent / "data" / "index.parquet", "--json", code=1))
+    assert result["failed"] == sum(not c["ok"] for c in result["checks"])
+    assert {c["name"] for c in result["checks"] if c["ok"]} >= {"index", "files"}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -154,7 +160,6 @@ def test_config_shows_and_explains() -> None:
         (["report", "nowhere"], "nowhere"),
         (["index", "nihh", "."], "nih"),
         (["phantom", "x", "--images", "3", "--size", "8"], "size"),
-        (["doctor", "nowhere.parquet"], "nowhere.parquet"),
     ],
 )
 def test_bad_input_is_one_line_without_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -66,14 +66,15 @@ def _verb(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
         except KeyboardInterrupt:
             print("error: interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
-        shown = result.pop("show", None)
+        shown, code = result.pop("show", None), result.pop("code", 0)
         if as_json:
             print(json.dumps(result, default=str))
-            return
+            raise typer.Exit(code)
         if shown is not None:
             Console(width=None if sys.stdout.isatty() else 160).print(shown)
         if "path" in result:
             print(result["path"])
+        raise typer.Exit(code)
 
     return run
 
@@ -112,7 +113,10 @@ def index(
 def doctor(
     index: Annotated[Path, typer.Argument(help="Table written by `index` or `phantom`.")], as_json: JsonFlag = False
 ) -> dict[str, Any]:
-    """Check that images can be read, splits do not leak, labels and words make sense, and what this machine has."""
+    """Check that images can be read, splits do not leak, labels and words make sense, and what this machine has.
+
+    Exit code 1 when a check fails.
+    """
     from wsrpn_vl.data.doctor import diagnose
 
     checks = diagnose(index)
@@ -123,7 +127,7 @@ def doctor(
         )
     failed = sum(not c.ok for c in checks)
     rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "mend": c.mend} for c in checks]
-    return {"path": str(index), "failed": failed, "checks": rows, "show": table}
+    return {"path": str(index), "failed": failed, "checks": rows, "show": table, "code": int(failed > 0)}
 
 
 @app.command()
@@ -162,10 +166,12 @@ def train(
     Writes metrics, TensorBoard, and the best and last checkpoints. Ctrl-C saves the state; `--resume` goes on exactly.
     """
     from wsrpn_vl.config import load_config
-    from wsrpn_vl.train.loop import fit
 
     extra = [f"data.index={index}"] if index else []
-    path = fit(load_config(recipe, [*(overrides or []), *extra]), out, resume)
+    chosen = load_config(recipe, [*(overrides or []), *extra])
+    from wsrpn_vl.train.loop import fit  # a wrong key is told before torch is loaded
+
+    path = fit(chosen, out, resume)
     return {"path": str(path), "run": str(out)}
 
 

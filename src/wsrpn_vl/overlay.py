@@ -6,7 +6,6 @@ said in the legend below it. Box edges lie inside the box, so a box that fills t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsrpn_vl.boxes import Letterbox
 from wsrpn_vl.errors import DataError
+from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import colour
 from wsrpn_vl.types import Detections
 
@@ -106,14 +106,9 @@ def save_png(path: Path | str, image: Image.Image) -> Path:
     Raises: DataError if it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as temporary:
             image.save(temporary, format="PNG")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from None
     return path

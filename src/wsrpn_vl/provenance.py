@@ -1,4 +1,4 @@
-"""Facts that go beside every number: commit, machine, versions, file hashes; and files written in one step."""
+"""Facts that go beside every number: commit, machine, versions, file hashes."""
 
 from __future__ import annotations
 
@@ -44,15 +44,6 @@ def sha256_file(path: Path | str) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write through a temporary name, so that a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
 
 
 def _cpu_name() -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from wsrpn_vl.config import DataConfig
 from wsrpn_vl.data.index import Index, read_index
 from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.errors import DataError
+from wsrpn_vl.files import replacing, write_text
 from wsrpn_vl.labels import label_column, resolve_classes
 from wsrpn_vl.types import Batch, Sample
 
@@ -121,25 +123,17 @@ class PixelStore:
 
 
 def _decode_all(paths: Sequence[Path], size: int, raw: Path, sidecar: Path, progress: Progress | None) -> None:
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    temporary = raw.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    shapes = []
+    with replacing(raw) as temporary, ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(len(paths), size, size))
-        shapes = []
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            for i, (square, shape) in enumerate(pool.map(lambda p: load_square(p, size), paths)):
-                pixels[i] = square
-                shapes.append(shape)
-                if progress:
-                    progress(i + 1, len(paths))
+        for i, (square, shape) in enumerate(pool.map(lambda p: load_square(p, size), paths)):
+            pixels[i] = square
+            shapes.append(shape)
+            if progress:
+                progress(i + 1, len(paths))
         pixels.flush()
         del pixels
-        os.replace(temporary, raw)
-    finally:
-        temporary.unlink(missing_ok=True)
-    note = sidecar.with_suffix(f".{os.getpid()}.tmp")
-    note.write_text(json.dumps({"shapes": shapes}))
-    os.replace(note, sidecar)
+    write_text(sidecar, json.dumps({"shapes": shapes}))
 
 
 class RadiographDataset(Dataset[Sample]):
@@ -223,6 +217,6 @@ class EpochBatches(Sampler[list[int]]):
         return self.steps(n, size, world) - first
 
 
-def evaluation_loader(dataset: RadiographDataset, batch_size: int, workers: int, collate: Collate) -> DataLoader[Batch]:
+def evaluation_loader(dataset: RadiographDataset, batch_size: int, workers: int, collate: Collate) -> DataLoader[Any]:
     """Every image once, in order."""
     return DataLoader(dataset, batch_size=batch_size, num_workers=workers, collate_fn=collate)

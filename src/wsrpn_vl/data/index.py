@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import label_column
 
 FORMAT = "wsrpn-vl index"
@@ -349,9 +350,5 @@ def _write_parquet(frame: pl.DataFrame | None, path: Path, metadata: dict[str, s
     if frame is None:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         frame.write_parquet(temporary, metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import polars as pl
 from safetensors import SafetensorError
 
 from wsrpn_vl.errors import PredictionsError, nearest
+from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import BY_NAME, slug
 from wsrpn_vl.types import Detections, Prediction
 
@@ -272,15 +271,10 @@ def check_boxes(xyxy: np.ndarray, scores: np.ndarray, at: str) -> None:
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> Path:
     """``write(temporary)``, then rename the temporary file to ``path``; nothing half-written is ever at ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            write(temporary)
     except (OSError, pl.exceptions.PolarsError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise PredictionsError(f"{path}: cannot be written ({reason}); choose another place") from None
-    finally:
-        with suppress(OSError):  # gone after the rename
-            temporary.unlink()
     return path

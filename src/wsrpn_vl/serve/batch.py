@@ -56,9 +56,15 @@ def predict_split(
     folder = out or _run_of(checkpoint) / "predictions" / split
     items = ((name, *store[i]) for i, name in enumerate(ids))
     predictions = _collect(predictor, items, len(ids), texts, heatmaps)
-    facts = {"dataset": index.dataset, "index_hash": index.content_hash, "split": split, "caption_source": source}
-    facts["frontal_only"] = predictor.config.data.frontal_only
-    path = _write(folder, predictor, predictions, {**facts, "checkpoint": str(checkpoint)})
+    facts = {
+        "dataset": index.dataset,
+        "index_hash": index.content_hash,
+        "split": split,
+        "caption_source": source,
+        "frontal_only": predictor.config.data.frontal_only,
+        "checkpoint": str(checkpoint),
+    }
+    path = _write(folder, predictor, predictions, facts)
     _draw(folder, predictions, dict(zip(ids, store.paths, strict=True)), overlays, min_score)
     return path
 

@@ -7,7 +7,6 @@ Once every text is cached the encoder is not even loaded. The only file that imp
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from wsrpn_vl.config import TextConfig
 from wsrpn_vl.errors import TextError
+from wsrpn_vl.files import replacing
 from wsrpn_vl.progress import progress
 
 SHARD = 8192  # texts per file; also how much an interruption can lose
@@ -81,7 +81,6 @@ class TextCache:
     def _encode(self, missing: dict[bytes, str], device: torch.device | str, report: Progress | None) -> None:
         tokenizer, encoder = load_encoder(self.config.encoder)
         encoder = encoder.to(device)
-        self.folder.mkdir(parents=True, exist_ok=True)
         items = sorted(missing.items(), key=lambda item: len(item[1]))  # texts of like length pad little
         for begin in range(0, len(items), SHARD):
             part = items[begin : begin + SHARD]
@@ -97,9 +96,8 @@ class TextCache:
     def _store(self, keys: list[bytes], features: Tensor) -> None:
         table = torch.tensor([list(key) for key in keys], dtype=torch.uint8)
         path = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:16]}.safetensors"
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({"keys": table, "features": features.contiguous()}, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file({"keys": table, "features": features.contiguous()}, temporary)
         self._append(keys, features)
 
 

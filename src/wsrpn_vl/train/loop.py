@@ -28,12 +28,12 @@ from wsrpn_vl.data.augment import augment
 from wsrpn_vl.data.dataset import EpochBatches, evaluation_loader
 from wsrpn_vl.errors import CheckpointError, TrainingError
 from wsrpn_vl.evaluate.classify import auroc
+from wsrpn_vl.files import write_text
 from wsrpn_vl.model.base import Detector
 from wsrpn_vl.model.decode import image_probs
 from wsrpn_vl.model.registry import build_detector
 from wsrpn_vl.objectives.curriculum import phase_at, weights_at
 from wsrpn_vl.progress import progress
-from wsrpn_vl.provenance import write_text
 from wsrpn_vl.train.data import RunData, open_run_data
 from wsrpn_vl.train.optim import build_optimizer, rate_factor, set_rate
 from wsrpn_vl.train.task import Task, class_prior, positive_weights, weighted_total
@@ -51,8 +51,11 @@ def fit(config: Config, run: Path | str, resume: bool = False) -> Path:
     fabric.launch()
     torch.use_deterministic_algorithms(config.train.deterministic, warn_only=True)
     with fabric.rank_zero_first():
-        claim_run(run, config, resume)
+        check_run(run, config, resume)
         data = open_run_data(config, fabric.device)
+        if fabric.is_global_zero and not resume:
+            write_text(run / "config.yaml", config_yaml(config))
+            write_text(run / "config.json", json.dumps(config.model_dump(mode="json"), indent=1))
     trainer = _Trainer(fabric, config, run, data)
     if resume:
         trainer.load()
@@ -88,7 +91,9 @@ class _Trainer:
             average = get_ema_multi_avg_fn(config.optim.ema)
             self.average = AveragedModel(self.core.model, multi_avg_fn=average, use_buffers=True)
         self.steps = EpochBatches.steps(len(data.train), config.data.batch_size, fabric.world_size)
-        self.environment = environment(config.train.seed, **data.facts(), encoder=config.text.encoder)
+        self.environment = environment(
+            config.train.seed, epochs=config.train.epochs, encoder=config.text.encoder, **data.facts()
+        )
 
     @property
     def core(self) -> Task:
@@ -300,25 +305,20 @@ def make_fabric(config: TrainConfig) -> Fabric:
     return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=precision)
 
 
-def claim_run(run: Path, config: Config, resume: bool) -> None:
-    """Write the configuration into a new run folder, or check that the old one is the same.
-
-    Raises: CheckpointError when the folder holds a run and ``resume`` is off, or one of another configuration.
-    """
+def check_run(run: Path, config: Config, resume: bool) -> None:
+    """Raises: CheckpointError when the folder holds a run and ``resume`` is off, or one of another configuration."""
     path = run / "config.json"
-    if path.exists():
-        if not resume:
-            raise CheckpointError(f"{run} already holds a run; choose another --out, or go on with --resume")
-        before = read_json(path)
-        now = config.model_dump(mode="json")
-        changed = [k for k in now if k != "train" and before.get(k) != now[k]]
-        if changed or before["train"]["seed"] != config.train.seed or before["train"]["epochs"] != config.train.epochs:
-            raise CheckpointError(f"{run}: cannot resume, the configuration differs in {', '.join(changed) or 'train'}")
+    if not path.exists():
+        if resume:
+            raise CheckpointError(f"{run}: no run to resume; start it without --resume")
         return
-    if resume:
-        raise CheckpointError(f"{run}: no run to resume; start it without --resume")
-    write_text(run / "config.yaml", config_yaml(config))
-    write_text(path, json.dumps(config.model_dump(mode="json"), indent=1))
+    if not resume:
+        raise CheckpointError(f"{run} already holds a run; choose another --out, or go on with --resume")
+    before, now = read_json(path), config.model_dump(mode="json")
+    changed = [k for k in now if k != "train" and before.get(k) != now[k]]
+    changed += [f"train.{k}" for k in ("seed", "epochs") if before.get("train", {}).get(k) != now["train"][k]]
+    if changed:
+        raise CheckpointError(f"{run}: cannot resume, the configuration differs in {', '.join(changed)}")
 
 
 @contextmanager

@@ -8,11 +8,10 @@ stopped). The bytes of every file depend on the parameters alone, not on the num
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from PIL import Image
 from wsrpn_vl.data.phantom.prior import SITES
 from wsrpn_vl.data.phantom.study import MIN_SIZE, PhantomStudy, simulate, studies_of
 from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.files import replacing, write_text
 from wsrpn_vl.labels import OBSERVATIONS, label_column
+from wsrpn_vl.progress import progress as progress_bar
 
 VERSION = 1  # raise whenever the pictures or words of a given seed change
 SPLITS = ("train", "val", "test")
@@ -69,9 +70,12 @@ def write_phantom(
     studies = plan(images, seed)
     blocks = [studies[i : i + _BLOCK] for i in range(0, len(studies), _BLOCK)]
     jobs = [(folder, number, block, size, seed, site) for number, block in enumerate(blocks)]
-    with _bar(images, progress) as advance:
+    bar = progress_bar("phantom") if progress else nullcontext(lambda done, total: None)
+    finished = 0
+    with bar as report:
         for done in _run(jobs, workers):
-            advance(done)
+            finished += done
+            report(finished, images)
     records = [
         row for number in range(len(blocks)) for row in json.loads(_record_path(folder, number).read_text("utf-8"))
     ]
@@ -110,7 +114,7 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> None:
         (folder / "records").mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot create the folder ({error.strerror})") from None
-    _replace(path, json.dumps(parameters, indent=1).encode())
+    write_text(path, json.dumps(parameters, indent=1))
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
@@ -143,7 +147,7 @@ def _write_block(job: tuple[Path, int, list[tuple[int, int]], int, int, str]) ->
         one = simulate(seed, patient, size, site, study=study)
         _write_png(folder / "images" / f"{one.image_id}.png", one)
         rows.append(_row(one))
-    _replace(_record_path(folder, number), json.dumps(rows).encode())
+    write_text(_record_path(folder, number), json.dumps(rows))
     return len(block)
 
 
@@ -234,28 +238,5 @@ def _record_path(folder: Path, number: int) -> Path:
 
 
 def _write_png(path: Path, one: PhantomStudy) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(one.image).save(temporary, format="PNG", compress_level=3)
-    os.replace(temporary, path)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
-def _bar(total: int, show: bool):
-    """Context giving ``advance(n)``: a progress bar, or nothing."""
-    if not show:
-        return nullcontext(lambda n: None)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextmanager
-    def bar():
-        columns = (TextColumn("phantom"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, transient=True) as live:
-            task = live.add_task("phantom", total=total)
-            yield lambda n: live.advance(task, n)
-
-    return bar()
+    with replacing(path) as temporary:
+        Image.fromarray(one.image).save(temporary, format="PNG", compress_level=3)

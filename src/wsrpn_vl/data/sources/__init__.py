@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from wsrpn_vl.data.index import write_index
 from wsrpn_vl.data.sources import folder, nih, phantom
 from wsrpn_vl.data.sources.tables import SourceTables
 from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.files import write_text
 
 __all__ = ["SOURCES", "SourceTables", "build_index", "missing_path"]
 
@@ -61,6 +61,4 @@ def _write_missing(path: Path, missing: tuple[str, ...]) -> None:
     if not missing:
         path.unlink(missing_ok=True)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{name}\n" for name in missing), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(f"{name}\n" for name in missing))
