@@ -154,6 +154,9 @@ def test_config_shows_and_explains() -> None:
         (["train", "nihh"], "nih"),
         (["train", "nih"], "data.index"),
         (["train", "nih", "--index", "nowhere.parquet"], "nowhere.parquet"),
+        (["train", "nih", "--index", "data: #1.parquet"], "data: #1.parquet"),
+        (["train", "nih", "--index", "x.parquet", "train.accelerator=nonsense"], "train.accelerator"),
+        (["train", "nih", "curriculum=[{until: 2, freeze: 1}]"], "freeze_backbone"),
         (["predict", "nowhere", "x.png"], "x.png"),
         (["predict", "nowhere"], "--index"),
         (["evaluate", "no.parquet", "--index", "no.index"], "no."),
@@ -180,3 +183,10 @@ def test_a_truncated_image_is_named(run: Path, tmp_path: Path) -> None:
     result = json.loads(call("predict", run, bad, "--out", tmp_path / "out", "--json", code=2))
     assert "cut.png" in result["error"]
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_file_system_refuses_is_one_line(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ("predict", run, run.parent / "data" / "images", "--out", tmp_path / "file" / "out", "--json")
+    result = json.loads(last(call(*arguments, code=2)))
+    assert str(tmp_path / "file") in result["error"] and "choose another" in result["error"]

@@ -88,7 +88,7 @@ def test_the_tree_is_frozen() -> None:
         ("optim.lr=.5e-3", "optim.lr", 5e-4),
         ("optim.lr=0.002", "optim.lr", 0.002),
         ("train.seed=1e3", "train.seed", 1000),
-        ("train.seed=-7", "train.seed", -7),
+        ("train.seed=7", "train.seed", 7),
         ("model.roi.enabled=false", "model.roi.enabled", False),
         ("model.backbone.weights=none", "model.backbone.weights", "none"),
         ("model.backbone.stride=16", "model.backbone.stride", 16),
@@ -150,7 +150,7 @@ def test_every_knob_takes_its_own_default_from_the_command_line(key: str) -> Non
             "defaults: Value error, curriculum phases must end at rising epochs, got [3, 2]",
         ),
         ("curriculum=[]", "curriculum phases must end at rising epochs, got []"),
-        ("curriculum=[{until: 3, weight: 1}]", "curriculum.0.weight: Extra inputs are not permitted"),
+        ("curriculum=[{until: 3, weight: 1}]", "unknown key 'curriculum.0.weight'; known: consistency"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong_where_and_how_to_mend_it(override: str, expected: str) -> None:
@@ -256,3 +256,14 @@ def test_help_of_groups_is_there_too() -> None:
         return found
 
     assert all(groups(Config))
+
+
+def test_an_unknown_key_in_a_phase_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"curriculum\.0\.contrastiv'; did you mean 'contrastive'"):
+        load_config("", ["curriculum=[{until: 2, contrastiv: 1}]"])
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_no_generator_takes_is_refused(seed: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.seed"):
+        load_config("", [f"train.seed={seed}"])

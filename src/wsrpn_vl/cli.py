@@ -57,8 +57,8 @@ def _verb(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
         as_json = bool(kwargs.get("as_json"))
         try:
             result = function(*args, **kwargs)
-        except WsrpnVlError as error:
-            line = " ".join(str(error).split())
+        except (WsrpnVlError, OSError) as error:
+            line = " ".join((str(error) if isinstance(error, WsrpnVlError) else _file_error(error)).split())
             print(
                 json.dumps({"error": line}) if as_json else f"error: {line}", file=sys.stdout if as_json else sys.stderr
             )
@@ -167,7 +167,7 @@ def train(
     """
     from wsrpn_vl.config import load_config
 
-    extra = [f"data.index={index}"] if index else []
+    extra = [f"data.index={json.dumps(index)}"] if index else []  # quoted: an override's value is YAML
     chosen = load_config(recipe, [*(overrides or []), *extra])
     from wsrpn_vl.train.loop import fit  # a wrong key is told before torch is loaded
 
@@ -291,6 +291,12 @@ def config(
     chosen = load_config(recipe, overrides or [])
     names = "" if recipe else f"# recipes: {', '.join(recipe_names())}\n"
     return {"config": chosen.model_dump(mode="json"), "show": names + config_yaml(chosen, full=not diff).rstrip()}
+
+
+def _file_error(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{place}{reason}; check that the place exists, may be written and has free space, or choose another"
 
 
 def _index_table(index: Any) -> Table:

@@ -73,9 +73,9 @@ class DataConfig(_Node):
     workers: int = Field(default=0, ge=0)
     """Loader processes; 0 reads in the main process."""
     cache: bool = True
-    """Keep resized uint8 images in a memory-mapped file beside the run, so each image is decoded once."""
+    """Keep resized uint8 images in ``pixel_cache`` beside the index, so each image is decoded once."""
     max_train_images: int = Field(default=0, ge=0)
-    """Use only this many training images (by patient order); 0 = all."""
+    """Use only the first so many training images of the index; 0 = all."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training images."""
 
@@ -238,7 +238,7 @@ class OptimConfig(_Node):
 class TrainConfig(_Node):
     """The run."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of initialisation, order and augmentation."""
     epochs: int = Field(default=10, ge=1)
     """Passes over the training images."""
@@ -249,7 +249,7 @@ class TrainConfig(_Node):
     devices: int = Field(default=1, ge=1)
     """Processes or devices."""
     strategy: str = "auto"
-    """Fabric strategy, for example ddp."""
+    """Fabric strategy; auto: ddp on several devices."""
     select: Literal["auroc", "loss", "last"] = "auroc"
     """What makes a checkpoint ``best``; never a box."""
     checkpoint_every: int = Field(default=0, ge=0)
@@ -261,9 +261,9 @@ class TrainConfig(_Node):
 class DecodeConfig(_Node):
     """From outputs to boxes (§4.1, §7.1)."""
 
-    score: Literal["roi", "roi_x_image", "share_x_image"] = "share_x_image"
+    score: Literal["roi", "roi_x_image", "share_x_image"] = "roi"
     """Box score: ROI probability; its geometric mean with the image's; or the image's times its share of evidence."""
-    merge: Literal["nms", "wbf"] = "wbf"
+    merge: Literal["nms", "wbf"] = "nms"
     """Overlapping boxes of a class: keep the best, or fuse weighted by score."""
     iou: float = Field(default=0.3, gt=0, le=1)
     """Overlap from which boxes are merged."""
@@ -273,10 +273,10 @@ class DecodeConfig(_Node):
     """Boxes below are dropped."""
     box_scale: float = Field(default=1.0, gt=0)
     """Box side per Gaussian extent (the box is μ ± scale·σ)."""
-    patch_evidence: float = Field(default=0.5, ge=0, le=1)
+    patch_evidence: float = Field(default=0.0, ge=0, le=1)
     """Share of patch evidence inside the box in its class evidence; 0: ROI logits alone."""
     flip: bool = False
-    """Average class evidence over the image and its mirror at prediction."""
+    """Average image-level probabilities over the image and its mirror at prediction."""
 
 
 class Config(_Node):
@@ -343,6 +343,9 @@ def parse_config(tree: dict[str, Any], source: str) -> Config:
         if not first["loc"]:  # a rule between top-level keys; its input would be the whole tree
             raise ConfigError(f"{source}: {first['msg']}") from None
         where = ".".join(str(p) for p in first["loc"])
+        if first["type"] == "extra_forbidden":  # only in a list: other unknown keys were told above
+            near = nearest(str(first["loc"][-1]), Phase.model_fields)
+            raise ConfigError(f"{source}: unknown key {where!r}{near}") from None
         raise ConfigError(f"{source}: {where}: {first['msg']} (got {first.get('input')!r})") from None
 
 

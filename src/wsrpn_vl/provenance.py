@@ -13,18 +13,10 @@ from typing import Any
 
 def git_commit() -> str | None:
     """Commit of the source tree the package runs from, with ``-dirty`` when it has changes; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        run = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty", "--exclude", "*"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+    # an installed copy may lie inside somebody else's checkout, whose commit says nothing about it
+    if not _git("ls-files", Path(__file__).name):
         return None
-    return run.stdout.strip() or None
+    return _git("describe", "--always", "--abbrev=12", "--dirty", "--exclude", "*")
 
 
 def machine() -> dict[str, Any]:
@@ -44,6 +36,16 @@ def sha256_file(path: Path | str) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in this file's folder; None where it fails or says nothing."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None if run.returncode == 0 else None
 
 
 def _cpu_name() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from wsrpn_vl.config import DataConfig
 from wsrpn_vl.data.dataset import (
@@ -144,3 +146,62 @@ def test_processes_share_a_global_batch_without_overlap() -> None:
     parts = [list(EpochBatches(24, 3, seed=1, epoch=0, rank=r, world=2)) for r in range(2)]
     for whole, a, b in zip(one, *parts, strict=True):
         assert sorted(a + b) == sorted(whole) and len(a) == len(b) == 3
+
+
+def test_a_missing_split_says_how_to_get_one(phantom: Path) -> None:
+    index = read_index(phantom)
+    lateral = dataclasses.replace(index, frame=index.frame.with_columns(view=pl.lit("LAT")))
+    with pytest.raises(DataError, match=r"no frontal image in split 'train'.*data\.frontal_only=false"):
+        select_rows(lateral, CONFIG, "train")
+
+
+@pytest.mark.parametrize("damage", ["no sidecar", "short", "sidecar", "other count"])
+def test_a_cache_that_was_cut_off_is_made_again(phantom: Path, tmp_path: Path, damage: str) -> None:
+    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
+    frame = index.frame.head(3)
+    whole = PixelStore.open(index, frame, 48)
+    wanted = [(whole[i][0].copy(), whole[i][1]) for i in range(3)]
+    raw, sidecar = (next((tmp_path / "pixel_cache").glob(f"*.{kind}")) for kind in ("u8", "json"))
+    if damage == "no sidecar":
+        sidecar.unlink()
+    elif damage == "short":
+        raw.write_bytes(raw.read_bytes()[:-1])
+    else:
+        sidecar.write_text('{"shapes": [[64, 64]]}' if damage == "other count" else '{"shapes"')
+    again = PixelStore.open(index, frame, 48)
+    for i, (pixels, shape) in enumerate(wanted):
+        assert np.array_equal(again[i][0], pixels) and again[i][1] == shape
+
+
+def test_another_root_is_another_cache(phantom: Path, tmp_path: Path) -> None:
+    """The same table over other files: nothing of the first is shown for the second."""
+    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
+    frame = index.frame.head(1)
+    PixelStore.open(index, frame, 48)
+    file = tmp_path / "other" / frame["path"][0]
+    file.parent.mkdir(parents=True)
+    Image.fromarray(np.full((20, 40), 255, np.uint8)).save(file)
+    pixels, shape = PixelStore.open(dataclasses.replace(index, root=tmp_path / "other"), frame, 48)[0]
+    assert shape == (40, 20) and pixels[24].min() == 255
+
+
+def test_an_unreadable_image_leaves_no_cache(phantom: Path, tmp_path: Path) -> None:
+    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet", root=tmp_path / "moved")
+    with pytest.raises(DataError, match=r"moved.*data\.root"):
+        PixelStore.open(index, index.frame, 48)
+    assert not list((tmp_path / "pixel_cache").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_names_the_mend(phantom: Path, tmp_path: Path) -> None:
+    (tmp_path / "pixel_cache").write_text("in the way")
+    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
+    with pytest.raises(DataError, match=r"pixel_cache: cannot keep decoded images .*data\.cache=false"):
+        PixelStore.open(index, index.frame, 48)
+    assert PixelStore.open(index, index.frame, 48, cache=False)[0][0].shape == (48, 48)
+
+
+def test_processes_share_a_small_data_set_equally() -> None:
+    """5 images, 2 processes of 4: one step of 2 images each, so that gathered embeddings have one shape."""
+    parts = [next(iter(EpochBatches(5, 4, 0, 0, rank=rank, world=2))) for rank in (0, 1)]
+    assert [len(p) for p in parts] == [2, 2] and len({*parts[0], *parts[1]}) == 4
+    assert len(next(iter(EpochBatches(5, 8, 0, 0)))) == 5

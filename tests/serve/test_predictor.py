@@ -82,5 +82,7 @@ def test_find_images(tmp_path: Path) -> None:
 
 def test_two_files_of_one_name_keep_their_folders() -> None:
     assert _image_ids([Path("x/a.png"), Path("y/a.png"), Path("b.png")]) == ["x_a", "y_a", "b"]
+    with pytest.raises(DataError, match=r"x/a\.png and x/a\.dcm would share"):
+        _image_ids([Path("x/a.png"), Path("x/a.dcm")])
     with pytest.raises(DataError, match="x_a"):
         _image_ids([Path("p/x/a.png"), Path("q/x/a.png")])

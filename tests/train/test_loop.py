@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from fixtures.small import small_config, small_phantom
 from wsrpn_vl.checkpoint import load_checkpoint, read_tensors
-from wsrpn_vl.errors import CheckpointError, TrainingError
+from wsrpn_vl.config import load_config
+from wsrpn_vl.data.index import read_index, write_index
+from wsrpn_vl.errors import CheckpointError, ConfigError, DataError, TrainingError
+from wsrpn_vl.labels import label_column
 from wsrpn_vl.train import loop
 from wsrpn_vl.train.loop import fit
 
@@ -85,7 +93,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(index: Path, 
 def test_a_killed_run_resumes_to_the_same_weights(
     index: Path, whole: Path, tmp_path: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in either epoch, between two saves: 4 steps an epoch, saved every 2."""
+    """Killed in either epoch, before and between saves: 4 steps an epoch, saved every 2."""
     config = small_config(index, "train.checkpoint_every=2", "optim.ema=0.5")
     alone = tmp_path / "alone"
     fit(config, alone)
@@ -104,11 +112,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     with pytest.raises(RuntimeError, match="killed"):
         fit(config, run)
     monkeypatch.setattr(loop._Trainer, "_train_step", step)
-    if killed_at < 2:
-        with pytest.raises(CheckpointError, match="nothing to resume"):
-            fit(config, run, resume=True)
-        return
-    fit(config, run, resume=True)
+    fit(config, run, resume=True)  # killed before the first save, it begins again
     assert_same_weights(alone, run)
     assert [r["step"] for r in lines(run, "step")] == list(range(8))
     for a, b in zip(lines(alone, "epoch"), lines(run, "epoch"), strict=True):
@@ -192,3 +196,153 @@ def test_frozen_phase_leaves_the_backbone_alone(index: Path, tmp_path: Path) -> 
     learned = [k for k in start if k.startswith("backbone.") and start[k].is_floating_point() and "running" not in k]
     assert all(torch.equal(start[k], end[k]) for k in learned)
     assert not torch.equal(start["patch.classifier.weight"], end["patch.classifier.weight"])
+
+
+def test_killed_between_checkpoint_and_state_an_epoch_is_told_once(
+    index: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of the epoch's last step is there, its line and checkpoints too, but not the state after it."""
+    config = small_config(index, "train.checkpoint_every=4")
+    save = loop._Trainer.save
+
+    def dies(self: loop._Trainer) -> None:
+        if self.epoch == 1 and self.first_step == 0:
+            raise RuntimeError("killed")
+        save(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Trainer, "save", dies)
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(config, tmp_path / "run")
+    assert len(lines(tmp_path / "run", "epoch")) == 1
+    fit(config, tmp_path / "run", resume=True)
+    assert [r["epoch"] for r in lines(tmp_path / "run", "epoch")] == [0, 1]
+    assert [r["step"] for r in lines(tmp_path / "run", "step")] == list(range(8))
+    assert_same_weights(whole, tmp_path / "run")
+
+
+def test_a_run_is_not_resumed_on_other_data(index: Path, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    shutil.copytree(index.parent, tmp_path / "data", ignore=shutil.ignore_patterns("pixel_cache"))
+    other = tmp_path / "data" / index.name
+    small = small_config(other)
+    for name in ("config.json", "environment.json"):
+        path = tmp_path / "run" / name
+        path.write_text(path.read_text().replace(str(index), str(other)))
+    fit(small, tmp_path / "run", resume=True)
+    facts = json.loads((tmp_path / "run" / "environment.json").read_text())
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(facts | {"index_hash": "0" * 64}))
+    with pytest.raises(CheckpointError, match=r"index\.parquet has changed since"):
+        fit(small, tmp_path / "run", resume=True)
+
+
+def test_a_damaged_state_is_one_line(index: Path, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "resume" / "state.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"resume: does not fit this program .*another --out"):
+        fit(small_config(index), tmp_path / "run", resume=True)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_a_checkpoint(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the last step of the first epoch is fine, its gradient is not."""
+    backward = Fabric.backward
+    calls = 0
+
+    def poisoned(self: Fabric, loss: torch.Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        backward(self, loss * float("nan") if calls == 4 else loss)
+
+    monkeypatch.setattr(Fabric, "backward", poisoned)
+    with pytest.raises(TrainingError, match="gradient norm=nan at step 3"):
+        fit(small_config(index, "train.checkpoint_every=3"), tmp_path / "run")
+    resume = read_tensors(tmp_path / "run" / "checkpoints" / "resume" / "model.safetensors")
+    assert all(torch.isfinite(v).all() for v in resume.values() if v.is_floating_point())
+    assert not (tmp_path / "run" / "checkpoints" / "best").exists()
+
+
+def test_the_loss_scale_of_half_precision_is_resumed(index: Path, tmp_path: Path) -> None:
+    config = small_config(index)
+
+    def trainer() -> tuple[loop._Trainer, torch.amp.GradScaler]:
+        fabric = loop.make_fabric(config.train)
+        scaler = torch.amp.GradScaler(device="cpu", init_scale=1024.0)
+        built = loop._Trainer(fabric, config, tmp_path / "run", loop.open_run_data(config))
+        fabric.strategy.precision = MixedPrecision("16-mixed", device="cpu", scaler=scaler)
+        scaler.scale(torch.ones(()))  # the scale becomes a tensor when it is first used
+        return built, scaler
+
+    first, scaler = trainer()
+    scaler.update(128.0)
+    first.save()
+    second, other = trainer()
+    assert other.get_scale() == 1024.0
+    second.load()
+    assert other.get_scale() == 128.0
+
+
+@pytest.mark.parametrize("overrides", [["data.batch_size=64"], ["data.batch_size=1", "data.max_train_images=1"]])
+def test_an_epoch_of_one_step(index: Path, tmp_path: Path, overrides: list[str]) -> None:
+    """A batch beyond the data, and a single image: one step an epoch, which takes what there is."""
+    fit(small_config(index, *overrides), tmp_path / "run")
+    assert [r["step"] for r in lines(tmp_path / "run", "step")] == [0, 1]
+
+
+def test_without_a_known_label_training_goes_on_and_says_nothing_of_auroc(index: Path, tmp_path: Path) -> None:
+    table = read_index(index)
+    blank = table.frame.with_columns(pl.lit(None, pl.Int8).alias(label_column(c)) for c in table.classes)
+    path = write_index(
+        blank,
+        None,
+        tmp_path / "index.parquet",
+        root=table.root,
+        **{k: getattr(table, k) for k in ("dataset", "classes", "box_complete", "boxed_classes", "text_origin")},
+    )
+    fit(small_config(path), tmp_path / "run")
+    epochs = lines(tmp_path / "run", "epoch")
+    assert [e["val"]["auroc"] for e in epochs] == [None, None] and all(e["best"] for e in epochs)
+    assert all(torch.isfinite(v).all() for v in weights(tmp_path / "run").values())
+
+
+def test_one_channel_an_odd_size_and_no_text(index: Path, tmp_path: Path) -> None:
+    odd = ["data.channels=1", "data.image_size=75", "data.text=none", "train.epochs=1"]
+    fit(small_config(index, *odd), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["caption_source"] == "none"
+
+
+@pytest.mark.parametrize(
+    "override", ["train.accelerator=nonsense", "train.strategy=nonsense", "train.accelerator=cuda", "train.devices=0"]
+)
+def test_what_this_machine_does_not_have_is_told_in_one_line(
+    index: Path, tmp_path: Path, override: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=override.split("=")[0]) as caught:
+        fit(small_config(index, override), tmp_path / "run")
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_what_fails_before_the_first_step_leaves_no_run_behind(index: Path, tmp_path: Path) -> None:
+    """So that the corrected command is not told that the folder holds a run."""
+    with pytest.raises(ConfigError, match="mobilenetv3"):
+        fit(small_config(index, "model.backbone.name=mobilenetv3_smal_050"), tmp_path / "run")
+    with pytest.raises(DataError, match="'Mass'.*data.classes"):
+        fit(small_config(index, "data.classes=[Mass]", "data.text=labels"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_first(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="file is no folder that may be; choose another --out"):
+        fit(small_config(index), tmp_path / "file" / "run")
+
+
+def test_several_devices_are_ddp_that_bears_unused_branches() -> None:
+    """In the first phase no gradient reaches the alignment branch."""
+    for overrides in (["train.devices=2"], ["train.devices=1", "train.strategy=ddp"]):
+        config = load_config("", ["train.accelerator=cpu", *overrides])
+        strategy = loop.make_fabric(config.train).strategy
+        assert isinstance(strategy, DDPStrategy) and strategy._ddp_kwargs["find_unused_parameters"]

@@ -54,7 +54,9 @@ def select_rows(index: Index, config: DataConfig, split: str) -> pl.DataFrame:
         frame = frame.head(config.max_train_images)
     if frame.is_empty():
         have = ", ".join(f"{s or '(none)'} {n}" for s, n in index.frame["split"].value_counts(sort=True).iter_rows())
-        raise DataError(f"{index.path}: no image in split {split!r}; the index has {have}")
+        views = "frontal " if config.frontal_only else ""
+        mend = "data.frontal_only=false takes lateral views too, `wsrpn-vl index` makes other splits"
+        raise DataError(f"{index.path}: no {views}image in split {split!r}; the index has {have}; {mend}")
     return frame
 
 
@@ -89,7 +91,8 @@ def load_square(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
 class PixelStore:
     """Letterboxed images of some rows: a memory-mapped uint8 file, or read on demand.
 
-    size: side; paths: (n,) files; shapes: (n, 2) width and height of the stored images, filled when cached.
+    size: side; paths: (n,) files; pixels: (n, size, size) uint8 and shapes: (n, 2) width and height of the original
+    images, both filled when cached. ``store[i]``: letterboxed (size, size) uint8 and (width, height).
     """
 
     paths: tuple[Path, ...]
@@ -106,34 +109,59 @@ class PixelStore:
     def open(
         cls, index: Index, frame: pl.DataFrame, size: int, cache: bool = True, progress: Progress | None = None
     ) -> PixelStore:
-        """The images of ``frame``; with ``cache`` they are decoded once into ``pixel_cache`` beside the index."""
+        """The images of ``frame``; with ``cache`` they are decoded once into ``pixel_cache`` beside the index.
+
+        Raises: DataError for an image that cannot be read, or a cache that cannot be written.
+        """
         paths = tuple(index.root / p for p in frame["path"].to_list())
         if not cache:
             return cls(paths, size)
         key = hashlib.sha256(
-            f"{index.content_hash}|{size}|{'|'.join(frame['image_id'].to_list())}".encode()
+            f"{index.content_hash}|{index.root.resolve()}|{size}|{'|'.join(frame['image_id'].to_list())}".encode()
         ).hexdigest()[:16]
         base = index.path.parent / "pixel_cache" / key
         raw, sidecar = base.with_suffix(".u8"), base.with_suffix(".json")
-        if not (raw.exists() and sidecar.exists()):
-            _decode_all(paths, size, raw, sidecar, progress)
-        shapes = np.array(json.loads(sidecar.read_text())["shapes"], dtype=np.int32).reshape(-1, 2)
+        shapes = _cached_shapes(raw, sidecar, len(paths), size)
+        if shapes is None:
+            try:
+                shapes = _decode_all(paths, size, raw, sidecar, progress)
+            except OSError as error:
+                reason = error.strerror or error
+                mend = "free space or permit writing there, or set data.cache=false"
+                raise DataError(f"{base.parent}: cannot keep decoded images ({reason}); {mend}") from None
         pixels = np.memmap(raw, dtype=np.uint8, mode="r", shape=(len(paths), size, size))
         return cls(paths, size, pixels, shapes)
 
 
-def _decode_all(paths: Sequence[Path], size: int, raw: Path, sidecar: Path, progress: Progress | None) -> None:
+def _cached_shapes(raw: Path, sidecar: Path, n: int, size: int) -> np.ndarray | None:
+    """(n, 2) width and height of the cached images; None when the cache is absent or damaged."""
+    try:
+        shapes = np.array(json.loads(sidecar.read_text())["shapes"], dtype=np.int32)
+        return shapes if shapes.shape == (n, 2) and raw.stat().st_size == n * size * size else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _decode_all(paths: Sequence[Path], size: int, raw: Path, sidecar: Path, progress: Progress | None) -> np.ndarray:
+    """Write both files of the cache; (n, 2) width and height of the images."""
     shapes = []
-    with replacing(raw) as temporary, ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        pixels = np.memmap(temporary, dtype=np.uint8, mode="w+", shape=(len(paths), size, size))
-        for i, (square, shape) in enumerate(pool.map(lambda p: load_square(p, size), paths)):
-            pixels[i] = square
-            shapes.append(shape)
-            if progress:
-                progress(i + 1, len(paths))
-        pixels.flush()
-        del pixels
+    # written in order, not through a memory map: a full disk is then an error, not a bus error
+    with (
+        replacing(raw) as temporary,
+        temporary.open("wb") as file,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
+        try:
+            for square, shape in pool.map(lambda p: load_square(p, size), paths):
+                file.write(square.tobytes())
+                shapes.append(shape)
+                if progress:
+                    progress(len(shapes), len(paths))
+        except BaseException:  # also Ctrl-C: do not decode the rest before ending
+            pool.shutdown(cancel_futures=True)
+            raise
     write_text(sidecar, json.dumps({"shapes": shapes}))
+    return np.array(shapes, dtype=np.int32)
 
 
 class RadiographDataset(Dataset[Sample]):
@@ -194,7 +222,7 @@ class Collate:
 class EpochBatches(Sampler[list[int]]):
     """Index lists of one epoch for one process: a permutation that depends on (seed, epoch) alone, cut into global
     batches of ``batch_size * world`` of which rank r takes its slice; starts at ``first_step``. The incomplete last
-    batch is left out (another image each epoch), unless it is the only one."""
+    batch is left out (other images each epoch), unless it is the only one; then every rank takes equally many."""
 
     def __init__(
         self, n: int, batch_size: int, seed: int, epoch: int, first_step: int = 0, rank: int = 0, world: int = 1
@@ -210,7 +238,8 @@ class EpochBatches(Sampler[list[int]]):
         n, size, seed, epoch, first, rank, world = self.args
         order = np.random.default_rng([seed, epoch]).permutation(n)
         for step in range(first, self.steps(n, size, world)):
-            yield order[step * size * world : (step + 1) * size * world][rank::world].tolist()
+            part = order[step * size * world : (step + 1) * size * world]
+            yield part[: len(part) // world * world][rank::world].tolist()
 
     def __len__(self) -> int:
         n, size, _, _, first, _, world = self.args

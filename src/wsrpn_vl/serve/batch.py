@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +15,9 @@ from wsrpn_vl.config import Config
 from wsrpn_vl.data.dataset import PixelStore, load_square, open_index, select_rows
 from wsrpn_vl.data.index import Index
 from wsrpn_vl.data.pixels import read_image
-from wsrpn_vl.errors import DataError
-from wsrpn_vl.evaluate.predictions import write_coco, write_csv, write_predictions
-from wsrpn_vl.labels import resolve_classes
+from wsrpn_vl.errors import ConfigError, DataError
+from wsrpn_vl.evaluate.predictions import read_predictions, write_coco, write_csv, write_predictions
+from wsrpn_vl.labels import label_column, resolve_classes
 from wsrpn_vl.overlay import draw_overlay, save_png
 from wsrpn_vl.progress import progress
 from wsrpn_vl.serve.predictor import Predictor, find_images
@@ -26,8 +27,12 @@ from wsrpn_vl.types import Prediction
 
 
 def pick_device(name: str) -> str:
-    """``auto``: cuda, else mps, else cpu."""
+    """``auto``: cuda, else mps, else cpu. Raises: ConfigError for a device that this machine does not have."""
     if name != "auto":
+        try:
+            torch.empty(1, device=name).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError):  # a build without CUDA asserts
+            raise ConfigError(f"--device {name}: not on this machine; use auto or cpu") from None
         return name
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
@@ -47,11 +52,15 @@ def predict_split(
     Returns the folder's ``predictions.parquet``. Raises: DataError, CheckpointError.
     """
     predictor = Predictor.load(checkpoint, pick_device(device))
-    index = open_index(index_path, predictor.config.data)
-    frame = select_rows(index, predictor.config.data, split)
+    data = predictor.config.data
+    if Path(data.index).resolve() != index_path.resolve():
+        data = data.model_copy(update={"root": ""})  # it is where the training images lie
+    index = open_index(index_path, data)
+    frame = select_rows(index, data, split)
     ids = frame["image_id"].to_list()
+    cache = data.cache and os.access(index_path.parent, os.W_OK)
     with progress(f"reading {split} images") as report:
-        store = PixelStore.open(index, frame, predictor.config.data.image_size, predictor.config.data.cache, report)
+        store = PixelStore.open(index, frame, data.image_size, cache, report)
     texts, source = _words(predictor.config, index, frame, ids)
     folder = out or _run_of(checkpoint) / "predictions" / split
     items = ((name, *store[i]) for i, name in enumerate(ids))
@@ -61,7 +70,7 @@ def predict_split(
         "index_hash": index.content_hash,
         "split": split,
         "caption_source": source,
-        "frontal_only": predictor.config.data.frontal_only,
+        "frontal_only": data.frontal_only,
         "checkpoint": str(checkpoint),
     }
     path = _write(folder, predictor, predictions, facts)
@@ -96,26 +105,45 @@ def predict_inputs(
 
 
 def complete_run(run: Path, split: str, device: str) -> None:
-    """Make the predictions (test and validation) and results that a run folder lacks."""
+    """Make the predictions (of ``split`` and validation) and results that a run folder lacks, or has of an earlier
+    state of its best checkpoint.
+
+    Raises: DataError, CheckpointError, ConfigError and PredictionsError as prediction and evaluation do.
+    """
     from wsrpn_vl.evaluate.score import evaluate_predictions, write_results
 
-    predictor_config = Predictor.load(run).config
-    index = Path(predictor_config.data.index)
-    for part in dict.fromkeys(("val", split)):
-        if not (run / "predictions" / part / "predictions.parquet").exists():
+    device = pick_device(device)
+    predictor = Predictor.load(run)
+    index = Path(predictor.config.data.index)
+    paths = {part: run / "predictions" / part / "predictions.parquet" for part in ("val", split)}
+    stale = False
+    for part, path in paths.items():
+        if not path.exists() or _is_stale(path, predictor.meta):
+            stale |= path.exists()
             predict_split(run, index, part, None, 0, 0 if part != split else 400, 0.2, device)
     target = run / "results" / f"{split}.json"
-    if not target.exists():
-        paths = {part: run / "predictions" / part / "predictions.parquet" for part in ("val", split)}
+    if stale or not target.exists():
         validation = paths["val"] if split != "val" else None
         write_results(target, evaluate_predictions(paths[split], index, split, validation=validation))
+
+
+def _is_stale(path: Path, meta: dict[str, Any]) -> bool:
+    """Whether predictions come from another step of the run than the checkpoint with this ``meta``."""
+    step = read_predictions(path).meta.get("step")
+    return step is not None and step != meta.get("step")
 
 
 def _words(
     config: Config, index: Index, frame: Any, ids: list[str]
 ) -> tuple[dict[str, tuple[str, Tensor]] | None, str]:
-    aligned = any(phase.contrastive > 0 for phase in config.curriculum)
-    words, source = captions(frame, resolve_classes(config.data.classes), config.data.text if aligned else "none")
+    """image id -> (text id, frozen features (d,)) and where the words came from; none where the index has none."""
+    classes = resolve_classes(config.data.classes)
+    wanted = config.data.text if any(phase.contrastive > 0 for phase in config.curriculum) else "none"
+    has_text = frame["text"].drop_nulls().len() > 0
+    has_labels = all(label_column(c) in frame.columns for c in classes)
+    if not {"auto": has_text or has_labels, "report": has_text, "labels": has_labels}.get(wanted, True):
+        wanted = "none"
+    words, source = captions(frame, classes, wanted)
     table, rows, _ = encode_words(config.text, index.path.parent, words)
     if table is None:
         return None, source
@@ -144,6 +172,8 @@ def _write(folder: Path, predictor: Predictor, predictions: list[Prediction], fa
         "model": predictor.config.model.name,
         "recipe": predictor.config.name,
         **facts,
+        "epoch": predictor.meta.get("epoch"),
+        "step": predictor.meta.get("step"),
         "run": predictor.meta.get("environment", {}),
     }
     path = write_predictions(folder, predictions, predictor.classes, meta)
@@ -169,7 +199,8 @@ def _image_ids(paths: Sequence[Path]) -> list[str]:
     names = [f"{p.parent.name}_{p.stem}" if p.stem in repeated else p.stem for p in paths]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
-        raise DataError(f"{twice[0]}: several input files would share this image id; predict the folders one by one")
+        same = [str(p) for p, name in zip(paths, names, strict=True) if name == twice[0]]
+        raise DataError(f"{same[0]} and {same[1]} would share the image id {twice[0]!r}; predict them one by one")
     return names
 
 

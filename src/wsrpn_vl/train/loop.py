@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from wsrpn_vl.checkpoint import read_json, read_tensors, save_checkpoint, save_tensors, settle
+from wsrpn_vl.checkpoint import read_json, read_tensors, save_checkpoint, save_tensors
 from wsrpn_vl.config import Config, TrainConfig, config_yaml
 from wsrpn_vl.data.augment import augment
 from wsrpn_vl.data.dataset import EpochBatches, evaluation_loader
-from wsrpn_vl.errors import CheckpointError, TrainingError
+from wsrpn_vl.errors import CheckpointError, ConfigError, TrainingError
 from wsrpn_vl.evaluate.classify import auroc
 from wsrpn_vl.files import write_text
 from wsrpn_vl.model.base import Detector
@@ -36,6 +36,7 @@ from wsrpn_vl.objectives.curriculum import phase_at, weights_at
 from wsrpn_vl.progress import progress
 from wsrpn_vl.train.data import RunData, open_run_data
 from wsrpn_vl.train.optim import build_optimizer, rate_factor, set_rate
+from wsrpn_vl.train.state import check_run, load_optimizer, optimizer_tensors, settle_run
 from wsrpn_vl.train.task import Task, class_prior, positive_weights, weighted_total
 from wsrpn_vl.train.tracking import Tracker, environment
 
@@ -43,23 +44,29 @@ from wsrpn_vl.train.tracking import Tracker, environment
 def fit(config: Config, run: Path | str, resume: bool = False) -> Path:
     """Train and return the folder of the best checkpoint.
 
-    run: folder of the run; ``resume`` goes on from its last saved state. Raises: TrainingError when the loss is not
-    finite; CheckpointError when the folder holds another run, or nothing to resume.
+    run: folder of the run; ``resume`` goes on from its last saved state, or begins where none was saved yet.
+    Raises: TrainingError when loss or gradients are not finite; CheckpointError when the folder holds another run, no
+    run to resume, or cannot be written; ConfigError when this machine has no such accelerator; and what
+    :func:`~wsrpn_vl.train.data.open_run_data` raises.
     """
     run = Path(run)
+    check_run(run, config, resume)  # before the launch: afterwards one process may already have written the folder
     fabric = make_fabric(config.train)
     fabric.launch()
     torch.use_deterministic_algorithms(config.train.deterministic, warn_only=True)
     with fabric.rank_zero_first():
-        check_run(run, config, resume)
         data = open_run_data(config, fabric.device)
-        if fabric.is_global_zero and not resume:
-            write_text(run / "config.yaml", config_yaml(config))
-            write_text(run / "config.json", json.dumps(config.model_dump(mode="json"), indent=1))
+        if resume and fabric.is_global_zero:
+            settle_run(run, data)
+    if len(data.train) < fabric.world_size:
+        raise ConfigError(f"{len(data.train)} training images for {fabric.world_size} processes; lower train.devices")
     trainer = _Trainer(fabric, config, run, data)
     if resume:
         trainer.load()
-    tracker = Tracker(run, trainer.step) if fabric.is_global_zero else None
+    elif fabric.is_global_zero:  # last, so that what fails above leaves no folder behind
+        write_text(run / "config.yaml", config_yaml(config))
+        write_text(run / "config.json", json.dumps(config.model_dump(mode="json"), indent=1))
+    tracker = Tracker(run, trainer.step, trainer.epoch) if fabric.is_global_zero else None
     try:
         trainer.run(tracker)
     finally:
@@ -106,7 +113,7 @@ class _Trainer:
         self.tracker = tracker
         self._write_json("environment.json", self.environment)
         total = self.steps * self.config.train.epochs
-        images = self.config.data.batch_size * self.fabric.world_size
+        images = min(self.config.data.batch_size * self.fabric.world_size, len(self.data.train))
         with progress("training") as bar, _interrupts() as stop:
             while self.epoch < self.config.train.epochs:
                 began = time.monotonic()
@@ -153,17 +160,14 @@ class _Trainer:
         set_rate(self.optimizer, factor)
         loss, terms = self.task(images, batch.labels, batch.text_features, batch.text_ids, weights, self._gather)
         values = {name: float(value.detach()) for name, value in terms.items()} | {"loss": float(loss.detach())}
-        if not all(math.isfinite(v) for v in values.values()):
-            bad = ", ".join(f"{k}={v}" for k, v in values.items() if not math.isfinite(v))
-            raise TrainingError(
-                f"{bad} at step {self.step} (epoch {self.epoch}); lower optim.lr, or look at images "
-                f"{', '.join(batch.image_ids[:3])} …; the last good state is in {self.folder / 'checkpoints'}"
-            )
+        self._require_finite(values, batch.image_ids)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        norm = self.fabric.clip_gradients(
-            self.task, self.optimizer, max_norm=config.optim.clip or math.inf, error_if_nonfinite=False
-        )
+        clip = config.optim.clip or math.inf  # with a largest norm, Fabric gives the norm back
+        total_norm = self.fabric.clip_gradients(self.task, self.optimizer, max_norm=clip, error_if_nonfinite=False)
+        norm = float(cast(Tensor, total_norm))
+        if self.fabric.strategy.precision.precision != "16-mixed":  # whose scaler leaves such steps out by itself
+            self._require_finite({"gradient norm": norm}, batch.image_ids)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.core.model)
@@ -182,13 +186,22 @@ class _Trainer:
             | {
                 "loss": values.pop("loss"),
                 "terms": values,
-                "grad_norm": float(norm or 0.0),
+                "grad_norm": _finite(norm),
                 "images_per_s": round(speed, 2),
             }
         )
         self.step += 1
         self.first_step += 1
         return self.sums["loss"] / self.first_step
+
+    def _require_finite(self, values: dict[str, float], image_ids: tuple[str, ...]) -> None:
+        """Before anything that is not a number reaches the weights or a checkpoint."""
+        bad = ", ".join(f"{k}={v}" for k, v in values.items() if not math.isfinite(v))
+        if bad:
+            raise TrainingError(
+                f"{bad} at step {self.step} (epoch {self.epoch}); lower optim.lr, or look at images "
+                f"{', '.join(image_ids[:3])} …; the last good state is in {self.folder / 'checkpoints'}"
+            )
 
     def _gather(self, tensor: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
@@ -201,6 +214,7 @@ class _Trainer:
     def _end_epoch(self, seconds: float) -> None:
         weights = weights_at(self.epoch, self.config.curriculum)
         val = self.validate(weights)
+        self._require_finite({"validation loss": val["loss"]}, tuple(self.data.val.image_ids))
         select = self.config.train.select
         score = {"auroc": val["auroc"], "loss": -val["detection"], "last": float(self.epoch)}[select]
         better = math.isnan(score) or score > self.best
@@ -252,7 +266,7 @@ class _Trainer:
         """The whole state, so that the run can go on from here as if nothing had happened."""
         if not self.fabric.is_global_zero:
             return
-        groups = {"model": self.core.model.state_dict(), "optimizer": _optimizer_tensors(self.optimizer)}
+        groups = {"model": self.core.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.average is not None:
             groups["average"] = self.average.state_dict()
         state = {
@@ -261,23 +275,34 @@ class _Trainer:
             "first_step": self.first_step,
             "best": _finite(self.best),
             "sums": self.sums,
+            "precision": self.fabric.strategy.precision.state_dict(),  # float16's loss scale
         }
         save_tensors(self.folder / "checkpoints" / "resume", groups, {"state": state})
 
     def load(self) -> None:
-        """Take up the state that :meth:`save` left."""
+        """Take up the state that :meth:`save` left; a run killed before its first save begins again.
+
+        Raises: CheckpointError when the state is damaged or of another program.
+        """
         folder = self.folder / "checkpoints" / "resume"
-        settle(folder)
         if not folder.exists():
-            raise CheckpointError(f"{folder}: nothing to resume; start the run without --resume")
+            return
         state = read_json(folder / "state.json")
-        self.core.model.load_state_dict(read_tensors(folder / "model.safetensors"))
-        _load_optimizer(self.optimizer, read_tensors(folder / "optimizer.safetensors"))
-        if self.average is not None:
-            self.average.load_state_dict(read_tensors(folder / "average.safetensors"))
-        self.step, self.epoch, self.first_step = state["step"], state["epoch"], state["first_step"]
-        self.best = -math.inf if state["best"] is None else state["best"]
-        self.sums = state["sums"]
+        try:
+            self.core.model.load_state_dict(read_tensors(folder / "model.safetensors"))
+            load_optimizer(self.optimizer, read_tensors(folder / "optimizer.safetensors"))
+            if self.average is not None:
+                self.average.load_state_dict(read_tensors(folder / "average.safetensors"))
+            self.step, self.epoch, self.first_step = state["step"], state["epoch"], state["first_step"]
+            self.best = -math.inf if state["best"] is None else state["best"]
+            self.sums = state["sums"]
+            if state.get("precision"):
+                self.fabric.strategy.precision.load_state_dict(state["precision"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            detail = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{folder}: does not fit this program ({detail}); start anew in another --out"
+            ) from None
 
     def _log(self, record: dict[str, Any]) -> None:
         if self.tracker is not None:
@@ -295,30 +320,27 @@ def mean_auroc(probs: Tensor, labels: Tensor) -> float:
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Fabric as configured. ``auto`` precision: bf16 or fp16 on a GPU that has it, float32 elsewhere."""
+    """Fabric as configured. ``auto`` precision: bf16 or fp16 on a GPU that has it, float32 elsewhere.
+
+    Raises: ConfigError when this machine cannot do it.
+    """
     precision = config.precision
     if precision == "auto":
         on_gpu = config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         precision = ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if on_gpu else "32-true"
     # in the first phase no gradient reaches the alignment branch
-    strategy = DDPStrategy(find_unused_parameters=True) if config.strategy == "ddp" else config.strategy
-    return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=precision)
-
-
-def check_run(run: Path, config: Config, resume: bool) -> None:
-    """Raises: CheckpointError when the folder holds a run and ``resume`` is off, or one of another configuration."""
-    path = run / "config.json"
-    if not path.exists():
-        if resume:
-            raise CheckpointError(f"{run}: no run to resume; start it without --resume")
-        return
-    if not resume:
-        raise CheckpointError(f"{run} already holds a run; choose another --out, or go on with --resume")
-    before, now = read_json(path), config.model_dump(mode="json")
-    changed = [k for k in now if k != "train" and before.get(k) != now[k]]
-    changed += [f"train.{k}" for k in ("seed", "epochs") if before.get("train", {}).get(k) != now["train"][k]]
-    if changed:
-        raise CheckpointError(f"{run}: cannot resume, the configuration differs in {', '.join(changed)}")
+    ddp = config.strategy == "ddp" or (config.strategy == "auto" and config.devices > 1)
+    strategy = DDPStrategy(find_unused_parameters=True) if ddp else config.strategy
+    try:
+        return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=precision)
+    except (RuntimeError, ValueError, TypeError) as error:
+        chosen = ", ".join(
+            f"train.{k}={getattr(config, k)}" for k in ("accelerator", "devices", "strategy", "precision")
+        )
+        detail = " ".join(str(error).split())[:250]
+        raise ConfigError(
+            f"{chosen}: not on this machine; train.accelerator=auto takes what there is ({detail})"
+        ) from None
 
 
 @contextmanager
@@ -340,23 +362,10 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _sample_images(data: RunData, most: int = 256) -> Tensor:
-    """(n, size, size) training images in [0, 1], evenly spaced over the split."""
+    """(n, size, size) training images in [0, 1], evenly spaced over the split; n < 2 ``most``."""
     n = len(data.train)
     chosen = range(0, n, max(1, n // most))
     return torch.stack([data.train[i].image[0] for i in chosen])
-
-
-def _optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": torch.as_tensor(value) for i, slots in state.items() for name, value in slots.items()}
-
-
-def _load_optimizer(optimizer: Any, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        i, name = key.split(".", 1)
-        state.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _mix(seed: int, step: int, rank: int) -> int:

@@ -10,22 +10,25 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from wsrpn_vl.files import write_text
 from wsrpn_vl.provenance import git_commit, machine
 
 
 class Tracker:
     """Appends one JSON line per step or epoch and mirrors numbers to TensorBoard.
 
-    ``resume_step``: lines at or beyond it are dropped first, so a resumed run's file reads as one run.
+    step, epoch: what comes next; lines of it or later, left by a run that was killed, are dropped first, so that a
+    resumed run's file reads as one run.
     """
 
-    def __init__(self, run: Path, resume_step: int = 0) -> None:
+    def __init__(self, run: Path, step: int = 0, epoch: int = 0) -> None:
         self.path = run / "metrics.jsonl"
-        if self.path.exists():
-            lines = [line for line in self.path.read_text().splitlines() if _before(line, resume_step)]
-            self.path.write_text("".join(line + "\n" for line in lines))
+        resumed = self.path.exists()
+        if resumed:
+            lines = [line for line in self.path.read_text().splitlines() if _before(line, step, epoch)]
+            write_text(self.path, "".join(line + "\n" for line in lines))
         self._file = self.path.open("a", buffering=1)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step or None)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step if resumed else None)
 
     def log(self, record: dict[str, Any]) -> None:
         """One line; every number in it, by its path, also goes to TensorBoard at ``record["step"]``."""
@@ -51,13 +54,12 @@ def environment(seed: int, **facts: Any) -> dict[str, Any]:
     }
 
 
-def _before(line: str, step: int) -> bool:
+def _before(line: str, step: int, epoch: int) -> bool:
     try:
         record = json.loads(line)
     except ValueError:
         return False  # a line cut off by a kill
-    # an epoch's line carries the step count at its end, which the resumed run has already done
-    return record.get("step", 0) < step or (record.get("kind") == "epoch" and record["step"] <= step)
+    return record["epoch"] < epoch if record["kind"] == "epoch" else record["step"] < step
 
 
 def _numbers(record: dict[str, Any], prefix: str) -> list[tuple[str, float]]:
