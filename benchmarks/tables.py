@@ -24,9 +24,10 @@ PAGE = """\
 Made by `python benchmarks/tables.py` from `benchmarks/results/nih_subset/*.json`; do not edit.
 To repeat it: `python benchmarks/nih_subset.py ROOT --seeds {{ seeds | join(" ") }}`.
 
-- **Data.** {{ run.train_images }} training and {{ run.val_images }} validation images of `train_val_list.txt` (patients
-  apart), {{ truth.images }} test images of `test_list.txt` with {{ truth.boxes }} boxes (index `{{ run.index_hash[:12] }}`).
-  NIH's boxes are incomplete: {{ truth.ignored_pairs }} (image, class) pairs that are labelled but not boxed are ignored.
+- **Data.** {{ run.train_images }} training and {{ run.val_images }} validation images of `train_val_list.txt`
+  (patients apart), {{ truth.images }} test images of `test_list.txt` with {{ truth.boxes }} boxes
+  (index `{{ run.index_hash[:12] }}`). NIH's boxes are incomplete: {{ truth.ignored_pairs }} (image, class) pairs that
+  are labelled but not boxed are ignored.
 - **Words.** NIH publishes no reports. Captions are made from the **{{ run.caption_source }}**, so the alignment branch
   learns nothing that the labels do not say.
 - **Budget.** {{ seeds | length }} seeds ({{ seeds | join(", ") }}), recipe `{{ meta.recipe }}`, {{ epochs }} epochs;

@@ -188,30 +188,25 @@ def predict(
     ] = -2,
     heatmaps: Annotated[int, typer.Option(help="Images of which heatmaps are kept; -1 = all.")] = 0,
     min_score: Annotated[float, typer.Option(help="Draw boxes from this score on.")] = 0.2,
+    decode: Annotated[
+        list[str] | None, typer.Option(help="`key=value` of the recipe's decode section, e.g. `merge=wbf`; repeatable.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
     """Boxes, class probabilities and heatmaps: COCO JSON, CSV, Parquet and overlay PNGs, in original pixels."""
     from wsrpn_vl.errors import ConfigError
-    from wsrpn_vl.serve.batch import predict_inputs, predict_split
 
     if bool(inputs) == bool(index):
         raise ConfigError("give either files (PNG, JPEG, DICOM) or --index, not both")
+    from wsrpn_vl.serve.batch import PredictOptions, predict_inputs, predict_split
+
+    drawn = overlays if overlays != -2 else 0 if index else -1
+    options = PredictOptions(out, drawn, heatmaps, min_score, device, tuple(decode or ()))
     if index:
-        path = predict_split(
-            checkpoint,
-            Path(index),
-            split.value,
-            out,
-            max(overlays, -1) if overlays != -2 else 0,
-            heatmaps,
-            min_score,
-            device,
-        )
+        path = predict_split(checkpoint, Path(index), split.value, options)
     else:
-        path = predict_inputs(
-            checkpoint, inputs or [], out, -1 if overlays == -2 else overlays, heatmaps, min_score, device
-        )
+        path = predict_inputs(checkpoint, inputs or [], options)
     return {"path": str(path)}
 
 

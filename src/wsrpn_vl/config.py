@@ -7,6 +7,7 @@ name a ``base`` recipe. ``key=value`` overrides come last. Unknown keys are erro
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -261,8 +262,9 @@ class TrainConfig(_Node):
 class DecodeConfig(_Node):
     """From outputs to boxes (§4.1, §7.1)."""
 
-    score: Literal["roi", "roi_x_image", "share_x_image"] = "roi"
-    """Box score: ROI probability; its geometric mean with the image's; or the image's times its share of evidence."""
+    score: Literal["roi", "roi_x_image", "share_x_image", "odds_x_image"] = "roi"
+    """Box score: ROI probability; its geometric mean with the image's; or the image's times the ROI's share of the
+    evidence, or times the ROI's odds over the best ROI's."""
     merge: Literal["nms", "wbf"] = "nms"
     """Overlapping boxes of a class: keep the best, or fuse weighted by score."""
     iou: float = Field(default=0.3, gt=0, le=1)
@@ -325,12 +327,23 @@ def load_config(recipe: str | Path = "", overrides: list[str] | tuple[str, ...] 
     """
     tree = _read_recipe(str(recipe)) if str(recipe) else {}
     _check_keys(tree, Config, str(recipe))
+    _override(tree, overrides)
+    return parse_config(tree, str(recipe) or "defaults")
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """``config`` with ``key=value`` changes. Raises: ConfigError."""
+    tree = config.model_dump(mode="json")
+    _override(tree, overrides)
+    return parse_config(tree, "overrides")
+
+
+def _override(tree: dict[str, Any], overrides: Sequence[str]) -> None:
     for item in overrides:
         key, sign, value = item.partition("=")
         if not sign:
             raise ConfigError(f"override {item!r} is not key=value")
         _assign(tree, key.strip(), value, item)
-    return parse_config(tree, str(recipe) or "defaults")
 
 
 def parse_config(tree: dict[str, Any], source: str) -> Config:

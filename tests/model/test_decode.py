@@ -51,7 +51,7 @@ def test_image_probability_is_the_mean_of_the_branches() -> None:
 
 
 def test_score_kinds_on_paper() -> None:
-    """Two ROIs, logits 0 and ln 3: probabilities 1/2 and 3/4, shares 1/4 and 3/4 of image probability 0.6."""
+    """Two ROIs, logits 0 and ln 3: chances 1/2 and 3/4, shares 1/4 and 3/4, odds 1 and 3; image 0.6."""
     out = outputs([[0.2, 0.5, 0.1, 0.1], [0.8, 0.5, 0.1, 0.1]], [[0.0, 0.0], [float(np.log(3)), 0.0]])
     probs, box = torch.tensor([[0.6, 0.6]]), (Letterbox(100, 100, 100),)
 
@@ -62,6 +62,7 @@ def test_score_kinds_on_paper() -> None:
     assert scores("roi") == pytest.approx([0.75, 0.5])
     assert scores("roi_x_image") == pytest.approx([(0.75 * 0.6) ** 0.5, (0.5 * 0.6) ** 0.5])
     assert scores("share_x_image") == pytest.approx([0.45, 0.15])
+    assert scores("odds_x_image") == pytest.approx([0.6, 0.2])
 
 
 def test_patch_evidence_is_the_weighted_mean_inside_the_roi() -> None:

@@ -16,7 +16,7 @@ from wsrpn_vl.errors import ConfigError, DataError
 from wsrpn_vl.evaluate.predictions import read_predictions
 from wsrpn_vl.labels import label_column
 from wsrpn_vl.model.registry import build_detector
-from wsrpn_vl.serve.batch import complete_run, pick_device, predict_inputs, predict_split
+from wsrpn_vl.serve.batch import PredictOptions, complete_run, pick_device, predict_inputs, predict_split
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def save(run: Path, index: Path, step: int, *overrides: str) -> Path:
 
 
 def predict(run: Path, index: Path, out: Path | None = None) -> Path:
-    return predict_split(run, index, "test", out, 0, 0, 0.2, "cpu")
+    return predict_split(run, index, "test", PredictOptions(out))
 
 
 def rewritten(table: Index, frame: pl.DataFrame, path: Path, classes: tuple[str, ...]) -> Path:
@@ -104,5 +104,5 @@ def test_one_bad_file_among_good_ones_is_named_before_anything_is_written(index:
     shutil.copytree(index.parent / "images", tmp_path / "mixed")
     (tmp_path / "mixed" / "zz.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"zz\.png: an empty file; .*leave it out"):
-        predict_inputs(run, [str(tmp_path / "mixed")], tmp_path / "out", 0, 0, 0.2, "cpu")
+        predict_inputs(run, [str(tmp_path / "mixed")], PredictOptions(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from fixtures.small import SMALL
 from wsrpn_vl.checkpoint import save_checkpoint
 from wsrpn_vl.config import load_config
-from wsrpn_vl.errors import CheckpointError, DataError
+from wsrpn_vl.errors import CheckpointError, ConfigError, DataError
 from wsrpn_vl.model.registry import build_detector
 from wsrpn_vl.serve.batch import _image_ids
 from wsrpn_vl.serve.predictor import Predictor, find_images
@@ -86,3 +86,13 @@ def test_two_files_of_one_name_keep_their_folders() -> None:
         _image_ids([Path("x/a.png"), Path("x/a.dcm")])
     with pytest.raises(DataError, match="x_a"):
         _image_ids([Path("p/x/a.png"), Path("q/x/a.png")])
+
+
+def test_decoding_can_be_changed_without_training_again(checkpoint: Path) -> None:
+    """One box a class at most; probabilities, which do not depend on decoding, stay."""
+    plain, one = Predictor.load(checkpoint), Predictor.load(checkpoint, decode=["per_class=1", "merge=wbf"])
+    a, b = (next(iter(p.predict_squares(squares(1)))) for p in (plain, one))
+    assert np.array_equal(a.probs, b.probs)
+    assert len(set(b.detections.class_ids.tolist())) == len(b.detections) <= len(a.detections)
+    with pytest.raises(ConfigError, match=r"decode\.per_class"):
+        Predictor.load(checkpoint, decode=["per_clas=1"])

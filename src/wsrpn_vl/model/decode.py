@@ -48,10 +48,16 @@ def _share_x_image(evidence: Tensor, image: Tensor) -> Tensor:
     return image[:, None] * evidence.softmax(1)
 
 
+def _odds_x_image(evidence: Tensor, image: Tensor) -> Tensor:
+    # the best ROI of a class gets the image's probability whole, so images are ranked by it alone
+    return image[:, None] * (evidence - evidence.amax(1, keepdim=True)).exp()
+
+
 SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "roi": _roi,
     "roi_x_image": _roi_x_image,
     "share_x_image": _share_x_image,
+    "odds_x_image": _odds_x_image,
 }
 
 

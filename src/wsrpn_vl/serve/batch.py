@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,32 @@ def pick_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def predict_split(
-    checkpoint: Path,
-    index_path: Path,
-    split: str,
-    out: Path | None,
-    overlays: int,
-    heatmaps: int,
-    min_score: float,
-    device: str,
-) -> Path:
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict many images.
+
+    out: folder; None: ``predictions`` in the run. overlays, heatmaps: of how many images, -1 all; min_score: of boxes
+    drawn; device: cpu, cuda, mps or auto; decode: ``key=value`` changes of the checkpoint's ``decode`` section.
+    """
+
+    out: Path | None = None
+    overlays: int = 0
+    heatmaps: int = 0
+    min_score: float = 0.2
+    device: str = "cpu"
+    decode: tuple[str, ...] = ()
+
+    def load(self, checkpoint: Path) -> Predictor:
+        """The detector, on the device."""
+        return Predictor.load(checkpoint, pick_device(self.device), self.decode)
+
+
+def predict_split(checkpoint: Path, index_path: Path, split: str, options: PredictOptions) -> Path:
     """Predict a split of an index; with the embedding of every image's own words where the model is aligned.
 
     Returns the folder's ``predictions.parquet``. Raises: DataError, CheckpointError.
     """
-    predictor = Predictor.load(checkpoint, pick_device(device))
+    predictor = options.load(checkpoint)
     data = predictor.config.data
     if Path(data.index).resolve() != index_path.resolve():
         data = data.model_copy(update={"root": ""})  # it is where the training images lie
@@ -62,9 +74,9 @@ def predict_split(
     with progress(f"reading {split} images") as report:
         store = PixelStore.open(index, frame, data.image_size, cache, report)
     texts, source = _words(predictor.config, index, frame, ids)
-    folder = out or _run_of(checkpoint) / "predictions" / split
+    folder = options.out or _run_of(checkpoint) / "predictions" / split
     items = ((name, *store[i]) for i, name in enumerate(ids))
-    predictions = _collect(predictor, items, len(ids), texts, heatmaps)
+    predictions = _collect(predictor, items, len(ids), texts, options.heatmaps)
     facts = {
         "dataset": index.dataset,
         "index_hash": index.content_hash,
@@ -74,33 +86,25 @@ def predict_split(
         "checkpoint": str(checkpoint),
     }
     path = _write(folder, predictor, predictions, facts)
-    _draw(folder, predictions, dict(zip(ids, store.paths, strict=True)), overlays, min_score)
+    _draw(folder, predictions, dict(zip(ids, store.paths, strict=True)), options)
     return path
 
 
-def predict_inputs(
-    checkpoint: Path,
-    patterns: Sequence[str],
-    out: Path | None,
-    overlays: int,
-    heatmaps: int,
-    min_score: float,
-    device: str,
-) -> Path:
+def predict_inputs(checkpoint: Path, patterns: Sequence[str], options: PredictOptions) -> Path:
     """Predict files, folders or globs; overlay PNGs beside COCO JSON, CSV and Parquet. Returns the folder.
 
     Raises: DataError naming the file that cannot be read, before anything is written; CheckpointError.
     """
     paths = find_images(patterns)
     names = _image_ids(paths)
-    predictor = Predictor.load(checkpoint, pick_device(device))
-    folder = out or _run_of(checkpoint) / "predictions" / "files"
+    predictor = options.load(checkpoint)
+    folder = options.out or _run_of(checkpoint) / "predictions" / "files"
     items = (
         (name, *load_square(path, predictor.config.data.image_size)) for name, path in zip(names, paths, strict=True)
     )
-    predictions = _collect(predictor, items, len(paths), None, heatmaps)
+    predictions = _collect(predictor, items, len(paths), None, options.heatmaps)
     _write(folder, predictor, predictions, {"dataset": "files", "split": "", "checkpoint": str(checkpoint)})
-    _draw(folder, predictions, dict(zip(names, paths, strict=True)), overlays, min_score)
+    _draw(folder, predictions, dict(zip(names, paths, strict=True)), options)
     return folder
 
 
@@ -112,15 +116,15 @@ def complete_run(run: Path, split: str, device: str) -> None:
     """
     from wsrpn_vl.evaluate.score import evaluate_predictions, write_results
 
-    device = pick_device(device)
-    predictor = Predictor.load(run)
+    options = PredictOptions(device=device)
+    predictor = options.load(run)
     index = Path(predictor.config.data.index)
     paths = {part: run / "predictions" / part / "predictions.parquet" for part in ("val", split)}
     stale = False
     for part, path in paths.items():
         if not path.exists() or _is_stale(path, predictor.meta):
             stale |= path.exists()
-            predict_split(run, index, part, None, 0, 0 if part != split else 400, 0.2, device)
+            predict_split(run, index, part, replace(options, heatmaps=0 if part != split else 400))
     target = run / "results" / f"{split}.json"
     if stale or not target.exists():
         validation = paths["val"] if split != "val" else None
@@ -174,6 +178,7 @@ def _write(folder: Path, predictor: Predictor, predictions: list[Prediction], fa
         **facts,
         "epoch": predictor.meta.get("epoch"),
         "step": predictor.meta.get("step"),
+        "decode": predictor.config.decode.model_dump(),
         "run": predictor.meta.get("environment", {}),
     }
     path = write_predictions(folder, predictions, predictor.classes, meta)
@@ -182,13 +187,14 @@ def _write(folder: Path, predictor: Predictor, predictions: list[Prediction], fa
     return path
 
 
-def _draw(folder: Path, predictions: list[Prediction], paths: dict[str, Path], count: int, min_score: float) -> None:
-    chosen = predictions if count < 0 else predictions[:count]
+def _draw(folder: Path, predictions: list[Prediction], paths: dict[str, Path], options: PredictOptions) -> None:
+    chosen = predictions if options.overlays < 0 else predictions[: options.overlays]
     if not chosen:
         return
     with progress("drawing overlays") as report:
         for i, prediction in enumerate(chosen):
-            image = draw_overlay(read_image(paths[prediction.image_id]), prediction.detections, min_score=min_score)
+            pixels = read_image(paths[prediction.image_id])
+            image = draw_overlay(pixels, prediction.detections, min_score=options.min_score)
             save_png(folder / "overlays" / f"{prediction.image_id}.png", image)
             report(i + 1, len(chosen))
 

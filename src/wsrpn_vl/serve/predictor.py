@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wsrpn_vl.boxes import Letterbox
 from wsrpn_vl.checkpoint import load_checkpoint
-from wsrpn_vl.config import Config
+from wsrpn_vl.config import Config, override
 from wsrpn_vl.data.dataset import load_square
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES
 from wsrpn_vl.errors import DataError
@@ -38,9 +38,14 @@ class Predictor:
         self.classes = resolve_classes(config.data.classes)
 
     @classmethod
-    def load(cls, checkpoint: Path | str, device: torch.device | str = "cpu") -> Predictor:
-        """From a checkpoint folder or a run folder. Raises: CheckpointError."""
-        return cls(*load_checkpoint(checkpoint, device), device)
+    def load(cls, checkpoint: Path | str, device: torch.device | str = "cpu", decode: Sequence[str] = ()) -> Predictor:
+        """From a checkpoint folder or a run folder.
+
+        decode: ``key=value`` changes of the ``decode`` section, which no weight depends on.
+        Raises: CheckpointError, ConfigError.
+        """
+        model, config, meta = load_checkpoint(checkpoint, device)
+        return cls(model, override(config, [f"decode.{item}" for item in decode]), meta, device)
 
     def predict(self, path: Path | str) -> Prediction:
         """One image file (PNG, JPEG, DICOM). Raises: DataError when it cannot be read."""

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +32,7 @@ from wsrpn_vl.model.registry import build_detector
 from wsrpn_vl.objectives.curriculum import phase_at, weights_at
 from wsrpn_vl.progress import progress
 from wsrpn_vl.train.data import RunData, open_run_data
+from wsrpn_vl.train.interrupts import interrupts
 from wsrpn_vl.train.optim import build_optimizer, rate_factor, set_rate
 from wsrpn_vl.train.state import check_run, load_optimizer, optimizer_tensors, settle_run
 from wsrpn_vl.train.task import Task, class_prior, positive_weights, weighted_total
@@ -114,7 +112,7 @@ class _Trainer:
         self._write_json("environment.json", self.environment)
         total = self.steps * self.config.train.epochs
         images = min(self.config.data.batch_size * self.fabric.world_size, len(self.data.train))
-        with progress("training") as bar, _interrupts() as stop:
+        with progress("training") as bar, interrupts() as stop:
             while self.epoch < self.config.train.epochs:
                 began = time.monotonic()
                 for batch in self._loader():
@@ -174,16 +172,13 @@ class _Trainer:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         speed = len(batch) * self.fabric.world_size / (time.monotonic() - began)
-        record = {
-            "kind": "step",
-            "step": self.step,
-            "epoch": self.epoch,
-            "phase": self._phase(),
-            "lr": factor * config.optim.lr,
-        }
         self._log(
-            record
-            | {
+            {
+                "kind": "step",
+                "step": self.step,
+                "epoch": self.epoch,
+                "phase": self._phase(),
+                "lr": factor * config.optim.lr,
                 "loss": values.pop("loss"),
                 "terms": values,
                 "grad_norm": _finite(norm),
@@ -341,24 +336,6 @@ def make_fabric(config: TrainConfig) -> Fabric:
         raise ConfigError(
             f"{chosen}: not on this machine; train.accelerator=auto takes what there is ({detail})"
         ) from None
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """A list that fills on SIGINT or SIGTERM: the step in hand is finished and saved. A second signal ends at once."""
-    seen: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _sample_images(data: RunData, most: int = 256) -> Tensor:
