@@ -184,7 +184,7 @@ def _row(one: PhantomStudy) -> dict[str, Any]:
 
 
 def _write_tables(folder: Path, records: Iterable[dict[str, Any]], splits: Sequence[float]) -> Path:
-    from wsrpn_vl.data.index import write_index  # here, because drawing workers never need the tables
+    from wsrpn_vl.data.index import BOX_COLUMNS, write_index  # here, because drawing workers never need the tables
 
     records = list(records)
     frame = pl.DataFrame(
@@ -208,15 +208,7 @@ def _write_tables(folder: Path, records: Iterable[dict[str, Any]], splits: Seque
     )
     boxes = pl.DataFrame(
         [(r["image_id"], *box, "simulated") for r in records for box in r["boxes"]],
-        schema={
-            "image_id": pl.String,
-            "label": pl.String,
-            "x1": pl.Float64,
-            "y1": pl.Float64,
-            "x2": pl.Float64,
-            "y2": pl.Float64,
-            "source": pl.String,
-        },
+        schema=BOX_COLUMNS,
         orient="row",
     )
     return write_index(
