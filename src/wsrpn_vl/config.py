@@ -306,6 +306,11 @@ class Config(_Node):
     decode: DecodeConfig = DecodeConfig()
     """Boxes from outputs."""
 
+    @property
+    def caption_source(self) -> str:
+        """``data.text``; ``none`` when no phase aligns images with words."""
+        return self.data.text if any(phase.contrastive > 0 for phase in self.curriculum) else "none"
+
     @model_validator(mode="after")
     def _phases_in_order(self) -> Config:
         ends = [p.until for p in self.curriculum]

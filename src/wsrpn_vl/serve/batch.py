@@ -142,7 +142,7 @@ def _words(
 ) -> tuple[dict[str, tuple[str, Tensor]] | None, str]:
     """image id -> (text id, frozen features (d,)) and where the words came from; none where the index has none."""
     classes = resolve_classes(config.data.classes)
-    wanted = config.data.text if any(phase.contrastive > 0 for phase in config.curriculum) else "none"
+    wanted = config.caption_source
     has_text = frame["text"].drop_nulls().len() > 0
     has_labels = all(label_column(c) in frame.columns for c in classes)
     if not {"auto": has_text or has_labels, "report": has_text, "labels": has_labels}.get(wanted, True):

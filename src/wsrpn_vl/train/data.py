@@ -62,9 +62,10 @@ def open_run_data(config: Config, device: torch.device | str = "cpu") -> RunData
         raise ConfigError("data.index is empty; give the table that `wsrpn-vl index` or `wsrpn-vl phantom` wrote")
     index = open_index(config.data.index, config.data)
     frames = {split: select_rows(index, config.data, split) for split in ("train", "val")}
-    wanted = config.data.text if any(p.contrastive > 0 for p in config.curriculum) else "none"
     classes = resolve_classes(config.data.classes)
-    words, source = captions(pl.concat(frames.values()), classes, wanted)  # together: both splits from one source
+    words, source = captions(
+        pl.concat(frames.values()), classes, config.caption_source
+    )  # together: both splits from one source
     table, rows, encoded = encode_words(config.text, index.path.parent, words, device)
     n = frames["train"].height
     sets = {}

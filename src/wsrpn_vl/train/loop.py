@@ -157,7 +157,8 @@ class _Trainer:
         factor = rate_factor(self.step, total, config.optim)
         set_rate(self.optimizer, factor)
         loss, terms = self.task(images, batch.labels, batch.text_features, batch.text_ids, weights, self._gather)
-        values = {name: float(value.detach()) for name, value in terms.items()} | {"loss": float(loss.detach())}
+        stacked = torch.stack([*terms.values(), loss]).detach().tolist()  # one wait for the device, not one a term
+        values = dict(zip([*terms, "loss"], stacked, strict=True))
         self._require_finite(values, batch.image_ids)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
