@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/wsrpn-vl phantom $(DEMO)/data --images 1000 --size 192 --workers 2
+	$(BIN)/wsrpn-vl phantom write $(DEMO)/data --images 1000 --size 192 --workers 2
 	$(BIN)/wsrpn-vl train phantom --index $(DEMO)/data/index.parquet --out $(DEMO)/run $$(test -e $(DEMO)/run/config.json && echo --resume)
 	$(BIN)/wsrpn-vl predict $(DEMO)/run "$(DEMO)/data/images/p00000[0-4]*.png" --out $(DEMO)/predictions
 	$(BIN)/wsrpn-vl report $(DEMO)/run

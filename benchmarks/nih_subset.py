@@ -10,14 +10,9 @@ A run that exists is gone on with; results that exist are kept. Each seed's resu
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from wsrpn_vl.files import write_text
-
-RESULTS = Path(__file__).parent / "results" / "nih_subset"
+from _runs import RESULTS, index, report, train
 
 
 def main() -> None:
@@ -28,36 +23,14 @@ def main() -> None:
     parser.add_argument("--recipe", default="nih")
     parser.add_argument("--name", default="", help="prefix of the result files")
     parser.add_argument("overrides", nargs="*", help="key=value")
-    args = parser.parse_args()
-    index = args.work / "index.parquet"
-    if not index.exists():
-        run("index", "nih", args.root, "--out", index)
+    args = parser.parse_intermixed_args()
+    table = index("nih", args.root, args.work / "index.parquet")
+    folder = RESULTS / "nih_subset"
     for seed in args.seeds:
-        folder = args.work / f"{args.name or args.recipe}_seed{seed}"
-        if not (folder / "checkpoints" / "best").exists() or not finished(folder):
-            more = ["--resume"] if (folder / "checkpoints" / "resume").exists() else []
-            run("train", args.recipe, *args.overrides, f"train.seed={seed}", "--index", index, "--out", folder, *more)
-        run("report", folder)
-        text = (folder / "results" / "test.json").read_text()
-        target = write_text(RESULTS / f"{args.name}seed{seed}.json", portable(text, args.work))
-    print(target.parent)
-
-
-def finished(folder: Path) -> bool:
-    """Whether the last epoch is done."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    epochs = json.loads((folder / "config.json").read_text())["train"]["epochs"]
-    return any(r["kind"] == "epoch" and r["epoch"] == epochs - 1 for r in lines)
-
-
-def portable(text: str, work: Path) -> str:
-    """Paths of this machine shortened to the work folder."""
-    return text.replace(f"{work.resolve()}/", "").replace(f"{work}/", "")
-
-
-def run(*arguments: object) -> None:
-    """One verb of the command line, in this interpreter's environment."""
-    subprocess.run([sys.executable, "-m", "wsrpn_vl.cli", *map(str, arguments)], check=True)
+        run = args.work / f"{args.name or args.recipe}_seed{seed}"
+        train(args.recipe, table, run, *args.overrides, f"train.seed={seed}")
+        report(run, folder / f"{args.name}seed{seed}.json", args.work)
+    print(folder)
 
 
 if __name__ == "__main__":

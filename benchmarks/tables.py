@@ -5,7 +5,6 @@ python benchmarks/tables.py
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from _phantom_page import phantom_page
+from _rows import IOUS, auroc, blind, interval, load, ours, place
 from wsrpn_vl.files import write_text
 
 HERE = Path(__file__).parent
-IOUS = ("0.1", "0.3", "0.5")
 
 PAGE = """\
 # NIH ChestX-ray14 subset: what was measured
@@ -87,12 +87,13 @@ median of the blocks' ratios.
 
 def main() -> None:
     folder = HERE / "results" / "nih_subset"
-    chosen, last, fresh = (_load(folder, f"{prefix}seed*.json") for prefix in ("", "last_", "fresh_"))
+    chosen, last, fresh = (load(folder, f"{prefix}seed*.json") for prefix in ("", "last_", "fresh_"))
     print(write_text(HERE.parent / "docs" / "nih-subset.md", nih_page(chosen, last, fresh)))
-    speeds = _load(HERE / "results", "speed_*.json")
+    speeds = load(HERE / "results", "speed_*.json")
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(SPEED)
     text = page.render(speeds=speeds, range=lambda v: f"{v['median']:.1f} ({v['min']:.1f} to {v['max']:.1f})")
     print(write_text(HERE.parent / "docs" / "speed.md", text))
+    print(phantom_page(HERE / "results", HERE.parent / "docs"))
 
 
 def nih_page(chosen: Sequence[dict[str, Any]], last: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> str:
@@ -132,27 +133,6 @@ def nih_page(chosen: Sequence[dict[str, Any]], last: Sequence[dict[str, Any]], f
     )
 
 
-def _load(folder: Path, pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
-
-
-def ours(runs: Sequence[dict[str, Any]]) -> list[str]:
-    cells = [spread([r["detection"]["map"][t] for r in runs]) for t in IOUS]
-    return [*cells, auroc(runs), spread([r["detection"]["loc_acc"]["mean"]["0.3"] for r in runs])]
-
-
-def blind(runs: Sequence[dict[str, Any]], kind: str) -> list[str]:
-    return [spread([r["blind"][kind]["map"][t] for r in runs]) for t in IOUS]
-
-
-def auroc(runs: Sequence[dict[str, Any]]) -> str:
-    return spread([r["classification"]["mean_auroc"] for r in runs])
-
-
-def place(runs: Sequence[dict[str, Any]], kind: str) -> str:
-    return spread([r["blind"][kind]["loc_acc"]["0.3"] for r in runs])
-
-
 def class_row(runs: Sequence[dict[str, Any]], name: str) -> list[str]:
     detection = [r["detection"] for r in runs]
     ap = [f"{statistics.mean(d['ap'][name][t] for d in detection):.3f}" for t in IOUS]
@@ -161,15 +141,6 @@ def class_row(runs: Sequence[dict[str, Any]], name: str) -> list[str]:
     same, sx, sy = (statistics.mean(d["spread"][name][key] for d in detection) for key in ("same", "sd_cx", "sd_cy"))
     boxes = str(detection[0]["references"][name])
     return [name, boxes, *ap, f"{roc:.3f}", f"{hit:.2f}", f"{same:.2f}", f"{sx:.2f}, {sy:.2f}"]
-
-
-def spread(values: Sequence[float]) -> str:
-    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{sd}"
-
-
-def interval(value: float, bounds: Sequence[float]) -> str:
-    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
 if __name__ == "__main__":

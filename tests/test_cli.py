@@ -34,7 +34,7 @@ def last(output: str) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """phantom, train: the first half of the path."""
     root = tmp_path_factory.mktemp("cli")
-    out = call("phantom", root / "data", "--images", 48, "--size", 64, "--seed", 7, "--workers", 1)
+    out = call("phantom", "write", root / "data", "--images", 48, "--size", 64, "--seed", 7, "--workers", 1)
     assert last(out) == str(root / "data" / "index.parquet")
     assert "Pleural Effusion" in out
     out = call("train", "phantom", *SMALL, "--index", root / "data" / "index.parquet", "--out", root / "run")
@@ -135,6 +135,18 @@ def test_help_teaches_every_verb(verb: str) -> None:
     assert "Usage" in text and len(text) > 300
 
 
+def test_phantom_write_tells_its_layouts_and_returns_the_data_sets_folder(tmp_path: Path) -> None:
+    from wsrpn_vl.data.phantom.layouts import LAYOUTS
+
+    told = " ".join(call("phantom", "write", "--help").replace("│", " ").split())
+    assert all(layout in told for layout in LAYOUTS)
+    arguments = ("--layout", "chexpert", "--images", 3, "--size", 64, "--spurious", "Edema", "--json")
+    result = json.loads(last(call("phantom", "write", tmp_path / "d", *arguments)))
+    assert result["path"] == str(tmp_path / "d" / "CheXpert-v1.0-small") and Path(result["path"]).is_dir()
+    claimed = json.loads((tmp_path / "d" / ".phantom" / "phantom.json").read_text())
+    assert (claimed["layout"], claimed["traps"]["spurious"], claimed["size"]) == ("chexpert", "Edema", 64)
+
+
 def test_help_names_all_verbs_and_the_order() -> None:
     text = call("--help")
     assert all(verb in text for verb in VERBS) and "not a medical device" in text
@@ -162,7 +174,10 @@ def test_config_shows_and_explains() -> None:
         (["evaluate", "no.parquet", "--index", "no.index"], "no."),
         (["report", "nowhere"], "nowhere"),
         (["index", "nihh", "."], "nih"),
-        (["phantom", "x", "--images", "3", "--size", "8"], "size"),
+        (["phantom", "write", "x", "--images", "3", "--size", "8"], "size"),
+        (["phantom", "write", "x", "--layout", "nihh"], "did you mean 'nih'"),
+        (["phantom", "write", "x", "--spurious", "Edem"], "Edema"),
+        (["phantom", "write", "x", "--label-noise", "2"], "label_noise"),
     ],
 )
 def test_bad_input_is_one_line_without_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> t
     Nothing in the folder is changed, so a run that is still training can be read.
     Raises: CheckpointError naming the file that is missing or does not fit; ConfigError for its ``config.json``.
     """
-    folder = _resolve(Path(folder))
+    folder = find_checkpoint(Path(folder))
     meta = read_json(folder / "meta.json")
     if not isinstance(meta.get("text_dim"), int):
         raise CheckpointError(f"{folder / 'meta.json'}: no whole number 'text_dim'; copy the checkpoint again")
@@ -48,6 +48,18 @@ def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> t
         detail = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder / 'model.safetensors'}: does not fit {config.model.name}: {detail}") from None
     return model.to(device).eval(), config, meta
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """The checkpoint folder itself, or the best one of a run folder. Raises: CheckpointError when there is none."""
+    for place in (folder, folder / "checkpoints" / "best", folder / "checkpoints" / "last"):
+        for candidate in (place, _old(place)):
+            if (candidate / "model.safetensors").exists():
+                return candidate
+    raise CheckpointError(
+        f"{folder}: no checkpoint there (looked for {', '.join(FILES)}, also under checkpoints/best); "
+        "give the folder of a run that has finished an epoch"
+    )
 
 
 def save_tensors(folder: Path, tensors: dict[str, dict[str, Tensor]], tables: dict[str, Any]) -> Path:
@@ -118,14 +130,3 @@ def read_json(path: Path) -> dict[str, Any]:
 def _old(folder: Path) -> Path:
     """Where a folder waits while its successor takes its place."""
     return folder.parent / f".{folder.name}.old"
-
-
-def _resolve(folder: Path) -> Path:
-    for place in (folder, folder / "checkpoints" / "best", folder / "checkpoints" / "last"):
-        for candidate in (place, _old(place)):
-            if (candidate / "model.safetensors").exists():
-                return candidate
-    raise CheckpointError(
-        f"{folder}: no checkpoint there (looked for {', '.join(FILES)}, also under checkpoints/best); "
-        "give the folder of a run that has finished an epoch"
-    )

@@ -26,16 +26,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Find and box pathologies in chest radiographs, trained without a single box.
 
-The usual order: **index** (or **phantom**) → **doctor** → **train** → **predict** → **evaluate** → **report**.
+The usual order: **index** (or **phantom write**) → **doctor** → **train** → **predict** → **evaluate** → **report**.
 
 Try it without any data:
 
-- `wsrpn-vl phantom data/phantom`
+- `wsrpn-vl phantom write data/phantom`
 - `wsrpn-vl train phantom --index data/phantom/index.parquet --out runs/first`
 - `wsrpn-vl report runs/first`
 
 Research use only; not a medical device.""",
 )
+phantom_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""The embedded simulator of chest radiographs: images, labels, reports and boxes of all 13 observations.
+
+No data of patients is used. **write** makes a data set in one of several layouts.""",
+)
+app.add_typer(phantom_app, name="phantom")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
 Overrides = Annotated[
@@ -111,7 +119,8 @@ def index(
 @app.command()
 @_verb
 def doctor(
-    index: Annotated[Path, typer.Argument(help="Table written by `index` or `phantom`.")], as_json: JsonFlag = False
+    index: Annotated[Path, typer.Argument(help="Table written by `index` or `phantom write`.")],
+    as_json: JsonFlag = False,
 ) -> dict[str, Any]:
     """Check that images can be read, splits do not leak, labels and words make sense, and what this machine has.
 
@@ -130,23 +139,122 @@ def doctor(
     return {"path": str(index), "failed": failed, "checks": rows, "show": table, "code": int(failed > 0)}
 
 
-@app.command()
+@phantom_app.command("write")
 @_verb
-def phantom(
+def phantom_write(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="`native` (this program's own index), or as a public data set is downloaded: `mimic-cxr-jpg`, "
+            "`chest-imagenome`, `chexpert`, `nih`, `vindr`; or `dicom`, a bare folder of files."
+        ),
+    ] = "native",
     images: Annotated[int, typer.Option(min=1, help="How many radiographs.")] = 600,
     size: Annotated[int, typer.Option(help="Pixels per side.")] = 256,
     seed: Annotated[int, typer.Option(help="Another seed, other patients.")] = 0,
-    site: Annotated[str, typer.Option(help="Hospital.")] = "A",
+    site: Annotated[str, typer.Option(help="Hospital, A or B.")] = "A",
     workers: Annotated[int, typer.Option(min=1, help="Processes; the files do not depend on it.")] = 2,
+    spurious: Annotated[
+        str, typer.Option(help="Observation that a burnt-in mark goes with in training, not in test; empty: no mark.")
+    ] = "",
+    spurious_rate: Annotated[float, typer.Option(help="Share of that observation's images with the mark.")] = 0.9,
+    wrong_report: Annotated[float, typer.Option(help="Share of studies with the words of another study.")] = 0.0,
+    vague_report: Annotated[float, typer.Option(help="Share of reports that name no finding.")] = 0.0,
+    duplicate_report: Annotated[float, typer.Option(help="Share of stock reports, word for word the same.")] = 0.0,
+    poor_quality: Annotated[
+        float, typer.Option(help="Share of under-exposed, moved, rotated or clipped images.")
+    ] = 0.0,
+    label_noise: Annotated[
+        float, typer.Option(help="Share of positive labels lost in train and val; as many are added.")
+    ] = 0.0,
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
-    """Write simulated chest radiographs with labels, reports and (for evaluation) boxes of all 13 observations."""
-    from wsrpn_vl.data.index import read_index
+    """Write simulated chest radiographs with labels, reports and (for evaluation) boxes of all 13 observations.
+
+    Every layout holds the same patients. A run that was cut off goes on where it stopped.
+    """
+    from wsrpn_vl.data.phantom.traps import Traps
     from wsrpn_vl.data.phantom.writer import write_phantom
 
-    path = write_phantom(out, images=images, size=size, seed=seed, site=site, workers=workers)
-    return {"path": str(path), "images": images, "show": _index_table(read_index(path))}
+    traps = Traps(
+        spurious=spurious,
+        spurious_rate=spurious_rate,
+        wrong_report=wrong_report,
+        vague_report=vague_report,
+        duplicate_report=duplicate_report,
+        poor_quality=poor_quality,
+        label_noise=label_noise,
+    )
+    path = write_phantom(
+        out, images=images, size=size, seed=seed, site=site, workers=workers, layout=layout, traps=traps
+    )
+    result: dict[str, Any] = {"path": str(path), "images": images, "layout": layout}
+    if layout == "native":
+        from wsrpn_vl.data.index import read_index
+
+        result["show"] = _index_table(read_index(path))
+    return result
+
+
+@phantom_app.command("sheet")
+@_verb
+def phantom_sheet(
+    out: Annotated[Path, typer.Argument(help="PNG to write.")],
+    seed: Annotated[int, typer.Option(help="Another seed, other patients.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels per picture.")] = 256,
+    finding: Annotated[
+        list[str] | None, typer.Option(help="Observation or `No Finding`; repeatable. Default: all 14.")
+    ] = None,
+    columns: Annotated[int, typer.Option(help="Pictures side by side.")] = 6,
+    rows: Annotated[int, typer.Option(help="Rows of each finding.")] = 1,
+    site: Annotated[str, typer.Option(help="Hospital.")] = "A",
+    beside: Annotated[
+        Path | None, typer.Option(help="NIH folder, or one with an index: real images of the label follow.")
+    ] = None,
+    boxes: Annotated[bool, typer.Option("--boxes", help="Draw the phantom's boxes.")] = False,
+    as_json: JsonFlag = False,
+) -> dict[str, Any]:
+    """Draw a contact sheet: each finding alone on several patients, and real radiographs of the same label."""
+    from wsrpn_vl.data.phantom.sheets import contact_sheet
+
+    path = contact_sheet(
+        out,
+        seed=seed,
+        size=size,
+        findings=finding or (),
+        columns=columns,
+        rows=rows,
+        site=site,
+        beside=beside,
+        boxes=boxes,
+    )
+    return {"path": str(path)}
+
+
+@phantom_app.command("calibration")
+@_verb
+def phantom_calibration(
+    folder: Annotated[Path, typer.Argument(help="Phantom of the native layout.")],
+    out: Annotated[Path | None, typer.Option(help="Figure (PNG); the numbers go beside it as JSON.")] = None,
+    as_json: JsonFlag = False,
+) -> dict[str, Any]:
+    """Compare a written phantom with published statistics: prevalence, co-occurrence, box position and size.
+
+    Exit code 1 when a row is out of tolerance.
+    """
+    from wsrpn_vl.data.phantom.calibration import calibrate, calibration_table, write_calibration
+
+    found = calibrate(folder)
+    path = write_calibration(found, out or folder / "calibration.png")
+    failed = sum(row.ok is False for row in found.rows)
+    return {
+        "path": str(path),
+        "failed": failed,
+        "rows": [row.record() for row in found.rows],
+        "show": calibration_table(found),
+        "code": int(failed > 0),
+    }
 
 
 @app.command()

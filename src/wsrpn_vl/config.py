@@ -52,7 +52,7 @@ class DataConfig(_Node):
     """What is read, and how it becomes tensors."""
 
     index: str = ""
-    """Index table (Parquet) made by ``wsrpn-vl index`` or ``wsrpn-vl phantom``."""
+    """Index table (Parquet) made by ``wsrpn-vl index`` or ``wsrpn-vl phantom write``."""
     root: str = ""
     """Folder that image paths are relative to; empty: the one recorded in the index."""
     classes: str | list[str] = "chexpert13"
@@ -67,8 +67,9 @@ class DataConfig(_Node):
     """What an uncertain label (-1) becomes; smooth: 0.6."""
     blank: Literal["negative", "ignore"] = "ignore"
     """What a label that is not mentioned becomes."""
-    text: Literal["auto", "report", "labels", "none"] = "auto"
-    """Where the words come from; auto: the index's own text, else captions made from labels."""
+    text: Literal["auto", "report", "triples", "triples_location", "triples_finding", "labels", "none"] = "auto"
+    """Where the words come from; auto: the index's own text, else captions made from labels; triples: captions made
+    from what reports state (finding, location, modifiers), and the same without modifiers or without location."""
     batch_size: int = Field(default=16, ge=1)
     """Images per step and process."""
     workers: int = Field(default=0, ge=0)
@@ -255,6 +256,8 @@ class TrainConfig(_Node):
     """What makes a checkpoint ``best``; never a box."""
     checkpoint_every: int = Field(default=0, ge=0)
     """Also save resume state every so many steps; 0: each epoch."""
+    init: str = ""
+    """Run or checkpoint folder whose weights training starts from (same architecture and classes); empty: none."""
     deterministic: bool = True
     """Ask torch for deterministic algorithms."""
 

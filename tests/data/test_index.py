@@ -218,6 +218,14 @@ def test_a_fault_in_the_boxes_is_named_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_boxes_may_tell_how_visible_they_are(tmp_path: Path) -> None:
+    seen = pl.concat([box(), box(y1=1.0)]).with_columns(pl.Series("visibility", [2.5, None]))
+    boxes = pl.read_parquet(boxes_path(write(tmp_path, boxes=seen)))
+    assert boxes["visibility"].to_list() == [2.5, None]
+    with pytest.raises(DataError, match="visibility"):
+        write(tmp_path, boxes=box().with_columns(visibility=pl.lit("well")))
+
+
 def test_a_box_may_fill_its_image_and_touch_its_edges_up_to_rounding(tmp_path: Path) -> None:
     write(tmp_path, boxes=box(x1=-1e-9, y1=0.0, x2=100.0 + 1e-9, y2=80.0))
     write(tmp_path, boxes=box(image_id="d", x2=5000.0, y2=5000.0))  # size unknown

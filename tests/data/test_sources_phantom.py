@@ -31,7 +31,7 @@ def test_folders_without_a_whole_phantom_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no index\.parquet; write the phantom first"):
         build_index("phantom", tmp_path, tmp_path / "out")
     write_phantom(tmp_path, images=2, size=64, progress=False)
-    record = next((tmp_path / "records").iterdir())
+    record = next((tmp_path / ".phantom" / "records").iterdir())
     record.write_text("[{")
     with pytest.raises(DataError, match=rf"{record.name}: broken record"):
         build_index("phantom", tmp_path, tmp_path / "out")

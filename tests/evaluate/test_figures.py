@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fixtures.scored import prediction_set, truth_of
+from wsrpn_vl import plotting
 from wsrpn_vl.evaluate import figures
 from wsrpn_vl.evaluate.classify import auroc
 
@@ -168,6 +169,6 @@ def test_the_callers_settings_neither_change_nor_matter():
 def test_encoded_figure_is_a_picture_of_the_asked_size(kind, name):
     """Class names are plain words, so dollar signs are no formulas: an odd number of them draws as well."""
     figure = figures.ap_bars({"a$b^": {"0.1": 0.5}, "$x$": {"0.1": 0.2}}, None, ("0.1",))
-    with Image.open(io.BytesIO(figures.encode(figure, kind, dpi=50))) as picture:
+    with Image.open(io.BytesIO(plotting.encode(figure, kind, dpi=50))) as picture:
         assert picture.format == name
-        assert picture.width == round(figures.WIDTH * 50)
+        assert picture.width == round(plotting.WIDTH * 50)

@@ -66,7 +66,7 @@ def test_an_index_without_words_or_the_model_s_labels_is_predicted_all_the_same(
     frame = table.frame.with_columns(text=pl.lit(None, pl.String), triples=pl.lit(None, pl.String))
     frame = frame.drop(label_column(c) for c in table.classes[1:])
     bare = rewritten(table, frame, tmp_path / "bare.parquet", kept)
-    for wanted in ("auto", "report", "labels"):
+    for wanted in ("auto", "report", "labels", "triples"):
         run = save(tmp_path / wanted, index, 1, f"data.text={wanted}")
         read = read_predictions(predict(run, bare))
         assert read.meta["caption_source"] == "none" and read.classes == table.classes

@@ -5,9 +5,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from wsrpn_vl.config import load_config
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.text.captions import caption_from_labels, captions
 from wsrpn_vl.text.sections import describing_text, split_sections
+from wsrpn_vl.text.triples import Triple, to_json
 
 REPORT = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PORTABLE AP)
@@ -38,6 +40,13 @@ def test_only_what_describes_the_image_is_kept() -> None:
 def test_sections_keep_order_and_join_repeats() -> None:
     sections = split_sections("FINDINGS: one.\nIMPRESSION: two.\nFINDINGS: three.")
     assert list(sections.items()) == [("FINDINGS", "one. three."), ("IMPRESSION", "two.")]
+
+
+def test_without_a_describing_header_the_last_paragraph_counts() -> None:
+    history = " INDICATION:  Cough, rule out pneumonia.\n \n"
+    text = f"{history} COMPARISON:  ___.\n \n Lungs are\n clear.\n \n No effusion.\n"
+    assert describing_text(text) == "Lungs are clear. No effusion."
+    assert describing_text(history) == "INDICATION: Cough, rule out pneumonia."
 
 
 def test_a_note_without_headers_is_kept_whole() -> None:
@@ -77,6 +86,28 @@ def test_auto_takes_reports_where_there_are_any_and_says_so() -> None:
 def test_asking_for_reports_that_are_not_there_is_an_error() -> None:
     with pytest.raises(DataError, match="data.text"):
         captions(frame([None]), ["Cardiomegaly"], "report")
+
+
+TRIPLES = to_json([Triple("Pleural Effusion", "left", ("small",)), Triple("Edema", polarity="negative")])
+
+
+def test_triples_give_captions_at_the_wanted_level() -> None:
+    rows = frame(["a", "b", "c"]).with_columns(triples=pl.Series([TRIPLES, "[]", None], dtype=pl.String))
+    for source, wanted in (
+        ("triples", "Pleural effusion on the left, small."),
+        ("triples_location", "Pleural effusion on the left."),
+        ("triples_finding", "Pleural effusion."),
+    ):
+        assert captions(rows, ["Cardiomegaly"], source) == ([wanted, None, None], source)
+    assert captions(rows, ["Cardiomegaly"])[1] == "report"
+
+
+@pytest.mark.parametrize("source", ["triples", "triples_location", "triples_finding"])
+def test_asking_for_triples_that_are_not_there_is_an_error(source: str) -> None:
+    for rows in (frame(["x"]), frame(["x"]).with_columns(triples=pl.lit(None, pl.String))):
+        with pytest.raises(DataError, match=f"data.text={source}.*no triples"):
+            captions(rows, ["Cardiomegaly"], source)
+    assert load_config(overrides=[f"data.text={source}"]).data.text == source
 
 
 def test_unknown_source_names_the_nearest() -> None:

@@ -1,8 +1,9 @@
 """The index: one validated Parquet table per data set, and beside it the boxes, which only evaluation opens.
 
 ``index.parquet`` has one row per image (:data:`COLUMNS`, one ``y_<class>`` column per class, any further plain columns)
-and a JSON record in its key-value metadata. ``index.boxes.parquet`` (:data:`BOX_COLUMNS`) holds the reference boxes,
-``xyxy`` float pixels of the original image. Nothing here reads the boxes back.
+and a JSON record in its key-value metadata. ``index.boxes.parquet`` (:data:`BOX_COLUMNS`, and any of
+:data:`BOX_OPTIONAL`) holds the reference boxes, ``xyxy`` float pixels of the original image. Nothing here reads the
+boxes back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import polars as pl
 from wsrpn_vl.errors import DataError, nearest
 from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import label_column
+from wsrpn_vl.text.triples import KEYS
 
 FORMAT = "wsrpn-vl index"
 VERSION = 1
@@ -52,13 +54,13 @@ BOX_COLUMNS: dict[str, Any] = {
     "y2": pl.Float64,
     "source": pl.String,
 }
+BOX_OPTIONAL: dict[str, Any] = {"visibility": pl.Float64}  # contrast-to-noise ratio, null where unknown
 _VIEW_WORDS = {
     "AP": {"AP", "ANTEROPOSTERIOR"},
     "PA": {"PA", "POSTEROANTERIOR"},
     "LAT": {"LAT", "LATERAL", "LL", "RL", "LLAT", "RLAT"},
 }
 _FILLED = ("dataset", "split", "image_id", "view", "path")  # never null
-_TRIPLE = {"finding", "location", "modifiers", "polarity"}
 _TOLERANCE = 1e-6  # pixels that a scaled box may stick out of its image by rounding
 
 
@@ -132,7 +134,8 @@ def write_index(
     _check_frame(frame, meta, path)
     _check_triples(frame, path)
     if boxes is not None:
-        boxes = _typed(boxes, BOX_COLUMNS, boxes_path(path))
+        further = {name: dtype for name, dtype in BOX_OPTIONAL.items() if name in boxes.columns}
+        boxes = _typed(boxes, BOX_COLUMNS | further, boxes_path(path))
         _check_boxes(boxes, frame, tuple(boxed_classes), boxes_path(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +156,7 @@ def read_index(path: Path | str) -> Index:
         meta = json.loads(pl.read_parquet_metadata(path).get(META_KEY, "null"))
         frame = pl.read_parquet(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such index; make it with `wsrpn-vl index` or `wsrpn-vl phantom`") from None
+        raise DataError(f"{path}: no such index; make it with `wsrpn-vl index` or `wsrpn-vl phantom write`") from None
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason}); make the index again") from None
@@ -310,8 +313,8 @@ def _check_triples(frame: pl.DataFrame, path: Path) -> None:
             items = json.loads(value)
         except ValueError:
             items = None
-        if not isinstance(items, list) or not all(isinstance(t, dict) and set(t) == _TRIPLE for t in items):
-            keys = ", ".join(sorted(_TRIPLE))
+        if not isinstance(items, list) or not all(isinstance(t, dict) and set(t) == set(KEYS) for t in items):
+            keys = ", ".join(KEYS)
             raise DataError(f"{_at(frame, path, row)}, triples: not a JSON list of objects with exactly {keys}")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +132,11 @@ def mean_ap(tables: Sequence[MatchTable], counts: np.ndarray | None = None) -> n
     return nanmean(np.stack([average_precision(table, counts) for table in tables]))
 
 
+def by_iou(values: np.ndarray) -> dict[str, Any]:
+    """(t, ...) values under their IoU threshold's name."""
+    return dict(zip(map(str, IOUS), values, strict=True))
+
+
 def nanmean(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis without NaN; NaN where all are."""
     known = ~np.isnan(values)
@@ -171,6 +177,12 @@ def localisation_accuracy(table: MatchTable, counts: np.ndarray | None = None) -
 def mean_localisation_accuracy(tables: Sequence[MatchTable], counts: np.ndarray | None = None) -> np.ndarray:
     """Mean of :func:`localisation_accuracy` over the classes that have references: (t,) or (r, t)."""
     return nanmean(np.stack([localisation_accuracy(table, counts) for table in tables]))
+
+
+def recall(table: MatchTable) -> np.ndarray:
+    """Share of reference boxes that some box of the class finds, whatever its score: (t,). NaN without references."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return table.matched.sum(0) / np.float64(table.truths.sum())
 
 
 def top_boxes(predictions: PredictionSet, k: int) -> np.ndarray:

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from wsrpn_vl.boxes import Letterbox, iou_matrix
-from wsrpn_vl.evaluate.figures import styled
 from wsrpn_vl.evaluate.layout import PredictionSet
 from wsrpn_vl.evaluate.truth import Truth
 from wsrpn_vl.labels import colour
 from wsrpn_vl.overlay import draw_overlay, heatmap_overlay, score_text
+from wsrpn_vl.plotting import styled
 from wsrpn_vl.types import Detections
 
 GROUPS = ("best", "median", "worst")

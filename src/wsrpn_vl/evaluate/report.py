@@ -27,6 +27,7 @@ from wsrpn_vl.evaluate.predictions import read_heatmaps
 from wsrpn_vl.evaluate.run_files import RunFiles, read_run
 from wsrpn_vl.labels import colour
 from wsrpn_vl.overlay import score_text
+from wsrpn_vl.plotting import encode
 
 IOU = "0.3"  # the threshold of the short version; the tables have all
 SAME = 0.8  # share of near-equal top boxes from which a class is said to have one box
@@ -113,6 +114,8 @@ def _words(files: RunFiles) -> str:
             "There are no reports: the texts were made from the image labels. They add no knowledge to the labels, and "
             "retrieval shows how well labels are told apart, not an understanding of language."
         )
+    if kind.startswith("triples"):
+        return "The texts are captions made from the findings, places and degrees that the reports state."
     if kind == "report":
         return "The texts are the data set's own reports."
     return "No text was used in training."
@@ -276,12 +279,15 @@ def _provenance(files: RunFiles) -> list[tuple[str, Any]]:
         (kind, ", ".join(f"{k} {v}" for k, v in (record.get("machine") or {}).items() if v is not None))
         for kind, record in (("training machine", environment), ("evaluation machine", results))
     ]
+    init = environment.get("init")
+    started = [("weights started from", f"{init['path']}, SHA-256 {init['sha256']}")] if init else []
     rows = [
         ("run", str(files.run)),
         ("recipe", files.config.get("name")),
         *((key.replace("_", " "), environment.get(key)) for key in ("command", "started", "git_commit", "seed")),
         ("training data", f"{environment.get('dataset')} ({environment.get('index')})"),
         ("training index SHA-256", environment.get("index_hash")),
+        *started,
         ("training / validation images", f"{environment.get('train_images')} / {environment.get('val_images')}"),
         ("texts", f"{files.caption_source}, encoder {environment.get('encoder')}"),
         ("judged data", f"{truth['dataset']}, split {truth['split']}, {truth['images']} images ({truth['index']})"),
@@ -298,7 +304,7 @@ def _provenance(files: RunFiles) -> list[tuple[str, Any]]:
 
 
 def _uri(figure: Figure, alt: str, kind: str = "png", dpi: int = 130) -> dict[str, str]:
-    data = base64.b64encode(figures.encode(figure, kind, dpi)).decode()
+    data = base64.b64encode(encode(figure, kind, dpi)).decode()
     return {"uri": f"data:image/{kind};base64,{data}", "alt": alt}
 
 

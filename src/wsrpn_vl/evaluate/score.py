@@ -16,10 +16,11 @@ from wsrpn_vl.errors import DataError, PredictionsError
 from wsrpn_vl.evaluate import blind, classify, detect
 from wsrpn_vl.evaluate.bootstrap import interval, paired_difference, resample_counts
 from wsrpn_vl.evaluate.case import Case, load_case
-from wsrpn_vl.evaluate.detect import F1_IOUS, IOUS, MatchTable
+from wsrpn_vl.evaluate.detect import F1_IOUS, IOUS, MatchTable, by_iou
 from wsrpn_vl.evaluate.layout import replace_file
 from wsrpn_vl.evaluate.predictions import read_predictions
 from wsrpn_vl.evaluate.retrieve import retrieval
+from wsrpn_vl.evaluate.strata import by_visibility
 from wsrpn_vl.evaluate.table import render_table
 from wsrpn_vl.evaluate.thresholds import Thresholds, choose_thresholds, refuse_overlap
 from wsrpn_vl.provenance import git_commit, machine, sha256_file
@@ -37,6 +38,8 @@ DEFINITIONS = {
     "auroc": "labels 1 and 0 only; ties count one half",
     "ci": "95 % percentile interval of a bootstrap over patients (over images where the patient is unknown); a class "
     "without reference boxes in a resample has no part in that resample's mean",
+    "visibility": "pairs (image, class) with boxes, cut per class at the quartiles of the contrast-to-noise ratio of "
+    "their most visible box, least visible first; in a part the other parts' pairs are ignored, the negatives stay",
     "blind": "one class-median reference box on every image; constant scores: mean over random orders of the ties",
 }
 
@@ -90,6 +93,7 @@ def evaluate_predictions(
         "thresholds": _threshold_record(thresholds),
         "detection": detection,
         "blind": blind_rows,
+        "visibility": None if detection is None else by_visibility(case, counts),
         "classification": _classification(case, thresholds, counts),
         "retrieval": retrieval(case.predictions, counts=counts),
     }
@@ -245,11 +249,6 @@ def _threshold_record(thresholds: Thresholds | None) -> dict[str, Any] | None:
         name: {"image": thresholds.image[k], "box": thresholds.box[k], "source": thresholds.source}
         for k, name in enumerate(thresholds.classes)
     }
-
-
-def by_iou(values: np.ndarray) -> dict[str, Any]:
-    """(t, ...) values under their IoU threshold's name."""
-    return dict(zip(map(str, IOUS), values, strict=True))
 
 
 def _named(classes: Sequence[str], values: np.ndarray) -> dict[str, dict[str, Any]]:

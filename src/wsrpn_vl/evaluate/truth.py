@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from wsrpn_vl.data.index import BOX_COLUMNS, Index, boxes_path, read_index
+from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, Index, boxes_path, read_index
 from wsrpn_vl.errors import DataError, nearest
 from wsrpn_vl.labels import NIH_TO_OBSERVATION, label_column
 
@@ -25,7 +25,8 @@ class Truth:
     labels: (n, c) 1, 0, -1 (uncertain), NaN (not mentioned); boxes: [n][c] -> (m, 4) ``xyxy`` original pixels;
     sizes: (n, 2) width, height, NaN where unknown; ignore: (n, c) bool, pairs left out of box metrics (no box, boxes
     of the class incomplete, label not 0); boxed: (c,) bool, the data set has boxes of the class;
-    texts, patient_ids: None where unknown; left_out: boxes of the split that belong to none of the classes.
+    texts, patient_ids: None where unknown; left_out: boxes of the split that belong to none of the classes;
+    visibility: [n][c] -> (m,) contrast-to-noise ratio of each box, NaN where unknown; None if the data set has none.
     """
 
     image_ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class Truth:
     text_origin: str
     index_hash: str
     left_out: int = 0
+    visibility: list[list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -84,7 +86,7 @@ def load_truth(
     labels = np.stack([_labels(frame, label_sources(index, name)) for name in classes], axis=1)
     sources = {name: _box_sources(index, name, classes) if boxes else () for name in classes}
     image_ids = tuple(frame["image_id"])
-    grouped, left_out = _boxes(index, image_ids, sources)
+    grouped, visibility, left_out = _boxes(index, image_ids, sources)
     complete = [bool(found) and all(index.box_complete[s] for s in found) for found in sources.values()]
     empty = np.array([[len(b) == 0 for b in row] for row in grouped], dtype=bool)
     return Truth(
@@ -101,6 +103,7 @@ def load_truth(
         text_origin=index.text_origin,
         index_hash=index.content_hash,
         left_out=left_out,
+        visibility=visibility,
     )
 
 
@@ -130,14 +133,37 @@ def _labels(frame: pl.DataFrame, sources: Sequence[str]) -> np.ndarray:
 
 def _boxes(
     index: Index, image_ids: Sequence[str], sources: dict[str, tuple[str, ...]]
-) -> tuple[list[list[np.ndarray]], int]:
-    """[n][c] boxes of the images, and the number of their boxes that belong to no wanted class."""
+) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]] | None, int]:
+    """[n][c] boxes of the images, [n][c] their visibility, and the number of boxes that belong to no wanted class."""
     grouped: list[list[list[np.ndarray]]] = [[[] for _ in sources] for _ in image_ids]
     if not any(sources.values()):
-        return [[np.zeros((0, 4)) for _ in row] for row in grouped], 0
-    path = boxes_path(index.path)
+        return [[np.zeros((0, 4)) for _ in row] for row in grouped], None, 0
+    frame = _read_boxes(boxes_path(index.path))
+    row_of = {image_id: i for i, image_id in enumerate(image_ids)}
+    column_of = {s: k for k, found in enumerate(sources.values()) for s in found}
+    seen = frame["visibility"].fill_null(float("nan")).to_numpy() if "visibility" in frame.columns else None
+    values = frame.select("x1", "y1", "x2", "y2").to_numpy()
+    if seen is not None:
+        values = np.column_stack([values, seen])
+    left_out = 0
+    for image_id, label, box in zip(frame["image_id"], frame["label"], values, strict=True):
+        if image_id not in row_of:
+            continue
+        if label in column_of:
+            grouped[row_of[image_id]][column_of[label]].append(box)
+        else:
+            left_out += 1
+    whole = [[np.array(found).reshape(-1, values.shape[1]) for found in row] for row in grouped]
+    visibility = None if seen is None else [[found[:, 4] for found in row] for row in whole]
+    return [[found[:, :4] for found in row] for row in whole], visibility, left_out
+
+
+def _read_boxes(path: Path) -> pl.DataFrame:
+    """The boxes table, checked."""
     try:
-        frame = pl.read_parquet(path).select(pl.col(name).cast(dtype) for name, dtype in BOX_COLUMNS.items())
+        frame = pl.read_parquet(path)
+        optional = {name: dtype for name, dtype in BOX_OPTIONAL.items() if name in frame.columns}
+        frame = frame.select(pl.col(name).cast(dtype) for name, dtype in (BOX_COLUMNS | optional).items())
     except FileNotFoundError:
         raise DataError(f"{path}: the index has boxed classes but this file is missing; make the index again") from None
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -148,14 +174,4 @@ def _boxes(
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"{path}: row {row}, box {values[row].tolist()} is empty or not finite; make the index again")
-    row_of = {image_id: i for i, image_id in enumerate(image_ids)}
-    column_of = {s: k for k, found in enumerate(sources.values()) for s in found}
-    left_out = 0
-    for image_id, label, box in zip(frame["image_id"], frame["label"], values, strict=True):
-        if image_id not in row_of:
-            continue
-        if label in column_of:
-            grouped[row_of[image_id]][column_of[label]].append(box)
-        else:
-            left_out += 1
-    return [[np.array(found).reshape(-1, 4) for found in row] for row in grouped], left_out
+    return frame

@@ -23,7 +23,7 @@ from wsrpn_vl.overlay import draw_overlay, save_png
 from wsrpn_vl.progress import progress
 from wsrpn_vl.serve.predictor import Predictor, find_images
 from wsrpn_vl.text.cache import encode_words
-from wsrpn_vl.text.captions import captions
+from wsrpn_vl.text.captions import captions, has_words
 from wsrpn_vl.types import Prediction
 
 
@@ -143,9 +143,10 @@ def _words(
     """image id -> (text id, frozen features (d,)) and where the words came from; none where the index has none."""
     classes = resolve_classes(config.data.classes)
     wanted = config.caption_source
-    has_text = frame["text"].drop_nulls().len() > 0
+    has_text = has_words(frame, "text")
     has_labels = all(label_column(c) in frame.columns for c in classes)
-    if not {"auto": has_text or has_labels, "report": has_text, "labels": has_labels}.get(wanted, True):
+    possible = {"auto": has_text or has_labels, "report": has_text, "labels": has_labels, "none": True}
+    if not possible.get(wanted, has_words(frame, "triples")):
         wanted = "none"
     words, source = captions(frame, classes, wanted)
     table, rows, _ = encode_words(config.text, index.path.parent, words)

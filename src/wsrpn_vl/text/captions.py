@@ -1,4 +1,4 @@
-"""Where an image's words come from: its report, or sentences made from its labels (§9.1.3, §9.5 of the data notes).
+"""Where an image's words come from: its report, the triples of its report, or sentences made from its labels (§9.1.3).
 
 A caption made from labels carries no knowledge beyond the labels; every result says which kind was used.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import polars as pl
 
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import label_column, phrase
 from wsrpn_vl.text.sections import describing_text
+from wsrpn_vl.text.triples import from_json, hierarchical_captions
 
 POSITIVE = (
     "There is {finding}.",
@@ -59,25 +61,42 @@ def _from_labels(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None
     ]
 
 
+def _from_triples(level: int, frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
+    """Captions at a level of detail 0..2; None where the report states nothing or there is no report."""
+    told = [from_json(cell) if cell else () for cell in frame["triples"].to_list()]
+    return [hierarchical_captions(triples)[level] if triples else None for triples in told]
+
+
 def _nothing(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
     return [None] * frame.height
 
 
 CAPTIONS: dict[str, Callable[[pl.DataFrame, Sequence[str]], list[str | None]]] = {
     "report": _from_reports,
+    "triples": partial(_from_triples, 2),
+    "triples_location": partial(_from_triples, 1),
+    "triples_finding": partial(_from_triples, 0),
     "labels": _from_labels,
     "none": _nothing,
 }
 
 
+def has_words(frame: pl.DataFrame, column: str) -> bool:
+    """Whether any row has something in ``column`` (``text`` or ``triples``)."""
+    return column in frame.columns and frame[column].drop_nulls().len() > 0
+
+
 def captions(frame: pl.DataFrame, classes: Sequence[str], source: str = "auto") -> tuple[list[str | None], str]:
     """(caption or None per row, source used). ``auto``: reports when at least one row has text, else labels.
 
-    Raises: DataError when ``report`` is asked for and no row has text, or ``labels`` and a class has no column.
+    Raises: DataError when ``report`` is asked for and no row has text, ``triples*`` and no row has triples, or
+    ``labels`` and a class has no column.
     """
-    has_text = "text" in frame.columns and frame["text"].drop_nulls().len() > 0
+    has_text, has_triples = has_words(frame, "text"), has_words(frame, "triples")
     if source == "auto":
         source = "report" if has_text else "labels"
     if source == "report" and not has_text:
         raise DataError("data.text=report, but the index has no text; use data.text=labels or none")
+    if source.startswith("triples") and source in CAPTIONS and not has_triples:
+        raise DataError(f"data.text={source}, but the index has no triples; use data.text=auto, labels or none")
     return lookup("caption source", source, CAPTIONS)(frame, classes), source

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 _HEADER = re.compile(r"^[ \t]*([A-Z][A-Z /(),&-]{2,60}?):[ \t]*", re.MULTILINE)
+_BLANK = re.compile(r"\n[ \t]*\n")
 _DESCRIBING = ("FINDING", "IMPRESSION", "CONCLUSION", "SUMMARY", "CHEST", "INTERPRETATION")
 
 
@@ -26,7 +27,12 @@ def split_sections(report: str) -> dict[str, str]:
 
 
 def describing_text(report: str) -> str:
-    """Findings and impression on one line; the whole text when there is no such section."""
+    """Findings and impression on one line; without such a section the last paragraph after a header, else all.
+
+    The fallback is MIMIC-CXR's own: what follows the first blank line of the last section.
+    """
     sections = split_sections(report)
     kept = [text for name, text in sections.items() if name.startswith(_DESCRIBING)]
-    return " ".join(kept) if kept else " ".join(report.split())
+    if not kept and (marks := list(_HEADER.finditer(report))):
+        kept = [" ".join(tail.split()) for tail in _BLANK.split(report[marks[-1].end() :], maxsplit=1)[1:]]
+    return " ".join(filter(None, kept)) or " ".join(report.split())

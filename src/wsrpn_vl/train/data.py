@@ -59,7 +59,7 @@ def open_run_data(config: Config, device: torch.device | str = "cpu") -> RunData
     that cannot be read; TextError when the words cannot be encoded.
     """
     if not config.data.index:
-        raise ConfigError("data.index is empty; give the table that `wsrpn-vl index` or `wsrpn-vl phantom` wrote")
+        raise ConfigError("data.index is empty; give the table that `wsrpn-vl index` or `wsrpn-vl phantom write` wrote")
     index = open_index(config.data.index, config.data)
     frames = {split: select_rows(index, config.data, split) for split in ("train", "val")}
     classes = resolve_classes(config.data.classes)

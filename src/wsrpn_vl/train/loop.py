@@ -32,6 +32,7 @@ from wsrpn_vl.model.registry import build_detector
 from wsrpn_vl.objectives.curriculum import phase_at, weights_at
 from wsrpn_vl.progress import progress
 from wsrpn_vl.train.data import RunData, open_run_data
+from wsrpn_vl.train.init import Start, read_start
 from wsrpn_vl.train.interrupts import interrupts
 from wsrpn_vl.train.optim import build_optimizer, rate_factor, set_rate
 from wsrpn_vl.train.state import check_run, load_optimizer, optimizer_tensors, settle_run
@@ -49,6 +50,7 @@ def fit(config: Config, run: Path | str, resume: bool = False) -> Path:
     """
     run = Path(run)
     check_run(run, config, resume)  # before the launch: afterwards one process may already have written the folder
+    start = read_start(config, run, resume)
     fabric = make_fabric(config.train)
     fabric.launch()
     torch.use_deterministic_algorithms(config.train.deterministic, warn_only=True)
@@ -58,7 +60,7 @@ def fit(config: Config, run: Path | str, resume: bool = False) -> Path:
             settle_run(run, data)
     if len(data.train) < fabric.world_size:
         raise ConfigError(f"{len(data.train)} training images for {fabric.world_size} processes; lower train.devices")
-    trainer = _Trainer(fabric, config, run, data)
+    trainer = _Trainer(fabric, config, run, data, start)
     if resume:
         trainer.load()
     elif fabric.is_global_zero:  # last, so that what fails above leaves no folder behind
@@ -76,7 +78,7 @@ def fit(config: Config, run: Path | str, resume: bool = False) -> Path:
 class _Trainer:
     """State of a run: what changes from step to step, and nothing else."""
 
-    def __init__(self, fabric: Fabric, config: Config, run: Path, data: RunData) -> None:
+    def __init__(self, fabric: Fabric, config: Config, run: Path, data: RunData, start: Start | None = None) -> None:
         self.fabric, self.config, self.folder, self.data = fabric, config, run, data
         self.step = self.epoch = self.first_step = 0
         self.best = -math.inf
@@ -84,9 +86,11 @@ class _Trainer:
         self.tracker: Tracker | None = None
         targets = data.train.targets
         torch.manual_seed(config.train.seed)
-        model = build_detector(config, data.text_dim)
+        start = start or Start()
+        model = build_detector(config, data.text_dim, pretrained=start.tensors is None)
         model.set_class_prior(class_prior(targets))
-        model.fit_registration(_sample_images(data))
+        start.load_into(model)
+        model.fit_registration(_sample_images(data))  # to these training images, wherever the weights come from
         weight = positive_weights(targets, config.objective.positive_weight, config.objective.max_positive_weight)
         task = Task(model, config, weight)
         task, self.optimizer = fabric.setup(task, build_optimizer(task, config.optim))
@@ -99,6 +103,8 @@ class _Trainer:
         self.environment = environment(
             config.train.seed, epochs=config.train.epochs, encoder=config.text.encoder, **data.facts()
         )
+        if start.facts:
+            self.environment["init"] = start.facts
 
     @property
     def core(self) -> Task:

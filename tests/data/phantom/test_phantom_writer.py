@@ -13,6 +13,7 @@ from PIL import Image
 
 from wsrpn_vl.data.index import boxes_path, read_index
 from wsrpn_vl.data.phantom.study import simulate
+from wsrpn_vl.data.phantom.traps import Traps
 from wsrpn_vl.data.phantom.writer import plan, split_of, write_phantom
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS, label_column
@@ -38,9 +39,15 @@ def test_two_workers_write_the_bytes_of_one(written: Path, tmp_path: Path) -> No
     write_phantom(tmp_path / "b", images=IMAGES, size=SIZE, seed=2, workers=2, progress=False)
     one, two = digest(written / "images"), digest(tmp_path / "b" / "images")
     assert len(one) == IMAGES and one == two
-    assert digest(written / "records") == digest(tmp_path / "b" / "records")
+    assert digest(written / ".phantom") == digest(tmp_path / "b" / ".phantom")
     a, b = (read_index(f / "index.parquet").frame for f in (written, tmp_path / "b"))
     assert a.equals(b)
+
+
+def test_a_written_folder_holds_images_index_and_boxes(written: Path) -> None:
+    shown = {p.name for p in written.iterdir() if not p.name.startswith(".")}
+    assert shown == {"images", "index.parquet", "index.boxes.parquet"}
+    assert {p.suffix for p in (written / "images").iterdir()} == {".png"}
 
 
 def test_index_and_boxes_are_what_was_simulated(written: Path) -> None:
@@ -54,12 +61,13 @@ def test_index_and_boxes_are_what_was_simulated(written: Path) -> None:
         one = simulate(2, patient, SIZE, study=study)
         with Image.open(written / row["path"]) as image:
             assert np.array_equal(np.asarray(image), one.image)
-        assert {c: row[label_column(c)] for c in OBSERVATIONS} == one.labels
-        assert row["text"] == one.report and json.loads(row["triples"]) == list(one.triples)
+        assert {c: row[label_column(c)] for c in OBSERVATIONS} == one.given_labels
+        assert row["text"] == one.report and json.loads(row["triples"]) == json.loads(json.dumps(one.triples))
+        assert {name: row[name] for name in one.attributes} == one.attributes
         mine = boxes.filter(pl.col("image_id") == row["image_id"])
         got = sorted(zip(mine["label"], mine["x1"], mine["y1"], mine["x2"], mine["y2"], strict=True))
         assert got == sorted((name, *box) for name, box in one.boxes)
-    assert set(boxes["source"]) == {"simulated"}
+    assert set(boxes["source"]) == {"simulated"} and boxes.schema["visibility"] == pl.Float64
 
 
 def test_a_patient_is_in_one_split_and_shares_are_kept(written: Path) -> None:
@@ -89,16 +97,47 @@ def test_a_longer_plan_begins_with_the_shorter() -> None:
     assert plan(200, 3)[:50] == plan(50, 3)
 
 
-def test_other_parameters_in_the_same_folder_are_refused(written: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 9}, "seed"),
+        ({"layout": "nih"}, "layout"),
+        ({"traps": Traps(label_noise=0.1)}, "traps"),
+        ({"splits": (0.5, 0.3, 0.2)}, "splits"),
+    ],
+)
+def test_other_parameters_in_the_same_folder_are_refused(written: Path, changes: dict, named: str) -> None:
     before = digest(written)
-    with pytest.raises(DataError, match="another seed"):
-        write_phantom(written, images=4, size=SIZE, seed=9, progress=False)
+    with pytest.raises(DataError, match=f"another {named}"):
+        write_phantom(written, **({"images": 4, "size": SIZE, "seed": 2, "progress": False} | changes))
     assert digest(written) == before
+
+
+def test_traps_are_in_the_table_and_the_notes(tmp_path: Path) -> None:
+    traps = Traps(wrong_report=0.5, label_noise=0.3)
+    index = read_index(write_phantom(tmp_path, images=30, size=SIZE, traps=traps, progress=False))
+    assert "wrong_report=0.5" in index.notes[-1] and "label_noise=0.3" in index.notes[-1]
+    wrong = index.frame.filter(pl.col("report_kind") == "wrong")
+    assert 5 < wrong.height < 25 and (wrong["report_of"] != wrong["image_id"]).all()
+    noisy = index.frame.filter(pl.col("flipped") != "")
+    assert noisy.height and set(noisy["split"]) <= {"train", "val"}
+    for row in noisy.iter_rows(named=True):
+        one = simulate(0, int(row["image_id"][1:7]), SIZE, study=int(row["image_id"][-1]))
+        for name in row["flipped"].split(";"):
+            assert row[label_column(name)] == 1 - one.labels[name]
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"images": 0}, {"size": 10}, {"seed": -1}, {"workers": 0}, {"splits": (0.5, 0.1, 0.1)}, {"site": "Q"}],
+    [
+        {"images": 0},
+        {"size": 10},
+        {"seed": -1},
+        {"workers": 0},
+        {"splits": (0.5, 0.1, 0.1)},
+        {"site": "Q"},
+        {"layout": "q"},
+    ],
 )
 def test_a_wrong_parameter_writes_nothing(wrong: dict, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=next(iter(wrong))):

@@ -1,140 +1,228 @@
-"""A patient's projected anatomy: parameters (:mod:`thorax`) -> tissue thickness maps (:class:`Scene`)."""
+"""A patient's soft tissues in three dimensions: parameters (:mod:`thorax`) -> solids -> tissue maps (:class:`Scene`).
+
+Heart and vessels: positions and calibres after Gray's Anatomy and ICRP 89 (2002): aorta 2.5-3.5 cm, superior vena cava
+2 cm, trachea 1.8 cm, pulmonary arteries 1.5 cm at the hilum. Pulmonary arteries halve their calibre over about three
+generations and bifurcate at some 35 degrees to the axis (Weibel 1963).
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from wsrpn_vl.data.phantom.acquisition import PA, Technique
-from wsrpn_vl.data.phantom.raster import Grid, bezier, chord, ellipse, polyline, ramp, smooth_noise, tubes
+from wsrpn_vl.data.phantom.raster import Grid, blur, smooth_noise
+from wsrpn_vl.data.phantom.rays import Beam
 from wsrpn_vl.data.phantom.scene import Scene
-from wsrpn_vl.data.phantom.thorax import SIDES, SIGN, Thorax
+from wsrpn_vl.data.phantom.skeleton import draw_skeleton
+from wsrpn_vl.data.phantom.solids import (
+    AIR,
+    LEFT_LUNG,
+    RIGHT_LUNG,
+    SOFT,
+    Solid,
+    bullet,
+    cylinder,
+    ellipsoid,
+    half_space,
+    moved,
+    surface,
+    turn,
+)
+from wsrpn_vl.data.phantom.thorax import DOME_HEIGHT, LEAN, SIDES, SIGN, Thorax
 
-HEART_DEPTH = 3.5  # cm in front of the mid-coronal plane
-_UNIT_WIDTH = 12.1  # cm, width of the heart drawn at scale 1
+FAT, MUSCLE, BLOOD = 0.87, 1.0, 1.02  # relative to soft tissue (ICRU-44 densities and 60 keV attenuation)
+
+
+def beam_of(thorax: Thorax, grid: Grid, technique: Technique) -> Beam:
+    """The rays of one exposure of this chest."""
+    return Beam(grid, technique.distance, technique.front_first, thorax.rotation)
 
 
 def build_scene(thorax: Thorax, size: int, technique: Technique, rng: np.random.Generator) -> Scene:
     """Draw a chest without findings (bar those that ``thorax`` itself carries). ``size``: pixels per side."""
     grid = Grid(size, thorax.fov, thorax.shift)
-    body = _body(grid, thorax)
-    cage = _cage(grid, thorax)
-    heart_chord, heart = _heart(grid, thorax, technique)
-    open_side = _above_diaphragm(grid, thorax)
-    centre = _mediastinum(grid, thorax)
-    area = cage * open_side * (1 - centre)
-    lung = np.maximum(area - heart_chord, 0.0)
-    lung_area = (area > 1.5) & (lung > 1.0)
-    body = np.maximum(body, np.where(cage > 0, cage + np.float32(3.0), np.float32(0)))
-    soft = np.maximum(body - lung, 0.0)
+    beam = beam_of(thorax, grid, technique)
+    solids = [*_trunk(thorax), *_lungs(thorax), *_abdomen(thorax), *_mediastinum(thorax), *_air(thorax)]
+    soft, lungs, spans = beam.trace([s for s, _, _ in solids], [m for _, m, _ in solids], [d for _, _, d in solids])
+    lung = lungs.sum(0)
     scene = Scene(
         grid=grid,
+        beam=beam,
         thorax=thorax,
         technique=technique,
-        soft=soft,
+        soft=soft + _overlay(beam, thorax),
         lung=lung,
-        vessels=_vessels(grid, thorax, rng),
+        vessels=_vessels(beam, thorax, rng),
         bone=grid.zeros(),
         metal=grid.zeros(),
-        heart=heart,
-        lung_area=lung_area,
+        heart=_silhouette(beam, thorax),
+        lung_area=_seen_as_lung(beam, thorax, lung),
+        healthy_lung=lungs,
+        spans=spans,
     )
     _texture(scene, rng)
-    _airways(scene)
-    _gastric(scene)
-    _skeleton(scene)
+    draw_skeleton(scene)
     return scene
 
 
+def _seen_as_lung(beam: Beam, t: Thorax, lung: np.ndarray) -> np.ndarray:
+    """Where a reader sees lung: enough air, and above the domes, though thin lung reaches far below them behind."""
+    grid = beam.grid
+    floor = np.where(grid.x > 0, t.floor(grid.x, "left"), t.floor(grid.x, "right"))
+    return (lung > 1.6) & (grid.y < floor + 0.8)
+
+
+def _trunk(t: Thorax) -> list[tuple[Solid, int, float]]:
+    """Fat and muscle of trunk and neck."""
+    fat = _fat(t)
+    top = t.apex + 7.5
+    neck = cylinder((0, -30, -0.5), (0, t.apex + 3, -0.5), (5.4 + 0.8 * fat, 5.8 + 0.6 * fat))
+
+    def torso(skin: float) -> Solid:
+        wide, tall, deep = t.half_width + 2.3 + skin, 9.5 + skin, t.depth + 2.0 + skin
+        # two ellipses make the flattened oval of a chest in cross-section
+        return bullet((0, top, 0), (1.22 * wide, tall, deep)) & bullet((0, top, 0), (wide, 1.1 * tall, 1.75 * deep))
+
+    return [(torso(0.7 + 1.0 * fat), SOFT, FAT), (neck, SOFT, MUSCLE), (torso(0.0), SOFT, MUSCLE)]
+
+
+def _fat(t: Thorax) -> float:
+    return max(0.0, t.bmi - 20) / 10
+
+
+def _overlay(beam: Beam, t: Thorax) -> np.ndarray:
+    """(h, w) cm of what lies on the trunk: shoulders, arms, trapezius, pectoral muscles, breasts; soft-edged."""
+    fat = _fat(t)
+    on: list[tuple[Solid, int, float]] = []
+    for s in SIGN.values():
+        down = t.arms_down
+        shoulder = np.array([s * (t.half_width + 3.4), t.apex + 5.4, -0.5])
+        hand = shoulder + np.array([s * (2.2 if down else 11.0), 24.0 if down else 9.0, 0.0 if down else 6.0])
+        on.append((cylinder(shoulder, hand, 4.4 + 0.4 * fat), SOFT, 0.96))
+        on.append((ellipsoid(shoulder, (6.2, 6.2, 5.8)), SOFT, MUSCLE))
+        slope = turn(roll=s * 0.30)
+        on.append((ellipsoid((s * 7.4, t.apex + 3.4, -2.0), (10.5, 5.4, 6.4), slope), SOFT, MUSCLE))
+        chest = t.depth + 1.2 + 0.5 * fat
+        middle = (s * 0.60 * t.half_width, t.apex + 0.30 * t.height, 0.62 * chest)
+        on.append((ellipsoid(middle, (7.6, 7.6, 0.40 * chest + 1.8), turn(yaw=s * 0.45)), SOFT, MUSCLE))
+        if t.breast > 0:
+            wide = 5.0 + 0.5 * t.breast
+            centre = (s * (0.60 if t.supine else 0.54) * t.half_width, t.apex + (0.74 if t.supine else 0.82) * t.height)
+            deep = 1.4 + 1.3 * t.breast
+            on.append((ellipsoid((*centre, chest - 0.5), (wide, 0.95 * wide, deep + 1.0)), SOFT, 0.93))
+    trunk = [s for s, _, _ in _trunk(t)]
+    solids = [s for s, _, _ in on] + trunk
+    materials = [SOFT] * len(on) + [AIR] * len(trunk)
+    coarse = replace(beam, grid=Grid((beam.grid.size + 1) // 2, beam.grid.fov, beam.grid.shift))
+    extra, _, _ = coarse.trace(solids, materials, [d for _, _, d in on] + [0.0] * len(trunk))
+    nearest = np.arange(beam.grid.size) * coarse.grid.size // beam.grid.size
+    return blur(extra[np.ix_(nearest, nearest)], 0.7 / beam.grid.pixel)
+
+
+def lung_solid(t: Thorax, side: str) -> Solid:
+    """One lung at full extent, mediastinum, heart and diaphragm not yet taken away."""
+    s = SIGN[side]
+    cage = bullet((0, t.widest, 0), (t.half_width, t.widest - t.cage_top, t.depth))
+    tall = t.widest - t.apex
+    lean = turn(roll=s * LEAN)
+    own = bullet((s * t.lung_centre, t.widest, -0.2), (t.lung_half, tall, 1.04 * t.depth), lean)
+    low = t.dome(side) + 3.6
+    tilt = 0.36  # the recess reaches deeper behind than in front
+    return (cage & own).cut((-s, 0, 0), 0.6).cut((0, 1, tilt), low)
+
+
+def _lungs(t: Thorax) -> list[tuple[Solid, int, float]]:
+    return [(lung_solid(t, "right"), RIGHT_LUNG, 0.0), (lung_solid(t, "left"), LEFT_LUNG, 0.0)]
+
+
+def lobe(t: Thorax, name: str) -> Solid:
+    """A lobe as the half-spaces its fissures bound; meet it with the lung (:meth:`Scene.within`).
+
+    The oblique fissure runs from the spine at a quarter of the lung's height forward and down to the diaphragm; the
+    horizontal one leaves it at the hilum (Gray's Anatomy). The lingula is the left counterpart of the middle lobe.
+    """
+    side = "right" if name.startswith("right") else "left"
+    s = SIGN[side]
+    midline = half_space((-s, 0, 0), 0.0)
+    rise = t.dome(side) + 1.0 - (t.apex + 0.26 * t.height)
+    steep = rise / (1.75 * t.depth)  # drop of the oblique fissure per cm forwards
+    at = t.apex + 0.26 * t.height + steep * t.depth  # its height in the mid-coronal plane
+    if name.endswith("lower lobe"):
+        return midline.cut((0, -1, steep), -at)
+    front = midline.cut((0, 1, -steep), at)
+    level = t.apex + 0.54 * t.height
+    if name.endswith("upper lobe"):
+        return front.cut((0, 1, 0.12), level)
+    return front.cut((0, -1, -0.12), -level)  # right middle lobe, lingula
+
+
+LOBES = (
+    "right upper lobe",
+    "right middle lobe",
+    "right lower lobe",
+    "left upper lobe",
+    "lingula",
+    "left lower lobe",
+)
+
+
+def _abdomen(t: Thorax) -> list[tuple[Solid, int, float]]:
+    """The diaphragm's domes and what lies beneath."""
+    out = []
+    for side in SIDES:
+        centre, half = t.dome_centre(side)
+        at = (SIGN[side] * centre, t.dome(side) + DOME_HEIGHT, 0.7)
+        out.append((bullet(at, (half, DOME_HEIGHT, 0.93 * t.depth)), SOFT, 1.03))
+    return out
+
+
+def heart_parts(t: Thorax, scale: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(centre, radii, axes) of ventricles, atria and outflow tract for a heart ``scale`` times the common one."""
+    tall = 1.04 * scale**0.6  # hearts widen more than they heighten
+    deep = scale**0.6
+    y = t.apex + t.height + t.left_drop - 0.5 * sum(t.dome_raise) + 0.8 - 4.3 * tall
+    axis = turn(roll=t.heart_turn)
+    upright = np.eye(3)
+
+    def part(x, dy, z, rx, ry, rz, axes=upright):
+        centre = np.array([x * scale + t.pull, y + dy * tall, z])
+        return centre, np.array([rx * scale, ry * tall, rz * deep]), axes
+
+    return [
+        part(2.7, 0.9, 2.2, 5.0, 3.7, 4.6, axis),  # left ventricle
+        part(0.6, 1.2, 3.8 * deep**0.5, 4.4, 3.5, 3.3, turn(roll=0.25)),  # right ventricle
+        part(-2.05, 0.0, 2.3, 2.35, 3.9, 3.9),  # right atrium
+        part(0.7, -2.7, -0.8, 3.3, 2.9, 3.0),  # left atrium
+        part(2.35, -3.1, 1.4, 1.7, 2.3, 1.5, turn(roll=-0.3)),  # left atrial appendage
+        part(1.7, -4.6, 2.6, 1.7, 2.6, 1.7, turn(roll=0.2)),  # pulmonary trunk
+    ]
+
+
+def _heart_width(t: Thorax, scale: float) -> float:
+    """Width of the heart's shadow above the diaphragm on an erect, unrotated PA film, cm in the mid-coronal plane."""
+    beam = Beam(Grid(64, t.fov), PA.distance, PA.front_first)
+    points = np.concatenate([surface(*p) for p in heart_parts(t, scale)])
+    xy, _ = beam.project(points)
+    seen = xy[xy[:, 1] < _heart_floor(t, xy[:, 0])]
+    return float(np.ptp(seen[:, 0]))
+
+
+@lru_cache(maxsize=256)
+def heart_scale(t: Thorax) -> float:
+    """Size of the heart that gives the chest its cardiothoracic ratio."""
+    wanted = 2 * t.half_width * t.ctr
+    scale = 1.0
+    for _ in range(5):
+        scale *= wanted / _heart_width(t, scale)
+    return scale
+
+
 def cardiothoracic_ratio(thorax: Thorax) -> float:
-    """Widest heart over widest inner rib cage on an erect PA film, measured on the outlines, free of pixels."""
-    angle = np.linspace(0, 2 * math.pi, 181)
-    seen: list[np.ndarray] = []
-    for cx, cy, a, b, turn in _heart_outline(thorax, PA):
-        x = cx + a * np.cos(angle) * math.cos(turn) - b * np.sin(angle) * math.sin(turn)
-        y = cy + a * np.cos(angle) * math.sin(turn) + b * np.sin(angle) * math.cos(turn)
-        seen.append(x[y < _heart_floor(thorax, x)])
-    across = np.concatenate(seen)
-    return float((across.max() - across.min()) / (2 * thorax.half_width))
-
-
-def _body(grid: Grid, t: Thorax) -> np.ndarray:
-    """Front-to-back thickness of the whole patient."""
-    x, y = np.abs(grid.x), grid.y
-    fat = max(0.0, t.bmi - 21) / 10
-    trunk = t.half_width + 2.4 + 1.4 * fat
-    axilla = t.apex + (9.0 if t.arms_down else 6.5)
-    width = trunk + 0.04 * (y - t.apex) * fat + 9.0 * ramp(axilla - y, 5.0)
-    depth = t.depth + 2.4 + 1.1 * fat
-    section = np.maximum(1.0 - (x / width) ** 6, 0.0)
-    trunk_map = 2 * depth * np.sqrt(section)
-    shoulder = t.apex - 2.2 + 0.30 * np.maximum(x - 5.5, 0) + 0.012 * np.maximum(x - 14, 0) ** 2
-    shade = np.clip((y - shoulder) / 5.0, 0.0, 1.0) ** 0.33
-    neck = 14.5 * np.sqrt(np.maximum(1 - (x / (6.3 + fat)) ** 4, 0)) * ramp(t.apex + 2 - y, 6.0)
-    shade = shade * (1 - 0.15 * ramp(t.apex + 4 - y, 6.0))
-    out = np.maximum(trunk_map * shade, neck)
-    if t.arms_down:
-        gap = trunk + 0.7
-        arm = 9.0 * np.sqrt(np.maximum(1 - ((x - gap - 4.3) / 4.3) ** 2, 0)) * ramp(y - t.apex - 4, 4.0)
-        out = np.maximum(out, arm)
-    if t.breast > 0:
-        low = t.apex + 0.86 * t.height
-        for s in (-1.0, 1.0):
-            out = out + chord(ellipse(grid, s * 0.6 * t.half_width, low, 6.6, 6.2), t.breast) * 0.8
-    return out
-
-
-def _cage(grid: Grid, t: Thorax) -> np.ndarray:
-    """Front-to-back inside of the rib cage: elliptic sections, closed at the apices."""
-    x, y = np.abs(grid.x), grid.y
-    width = t.cage(y)
-    v = np.clip((y - t.apex) / (0.55 * t.height), 0, 1)
-    depth = t.depth * (0.5 + 0.5 * v * (2 - v))
-    out = 2 * depth * np.sqrt(np.maximum(1 - (x / width) ** 2.2, 0))
-    narrow = min(4.4, 0.33 * t.half_width)
-    top = t.apex + 0.42 * np.maximum(narrow - x, 0) ** 2
-    return out * np.sqrt(np.clip((y - top) / 2.2, 0.0, 1.0))
-
-
-def _above_diaphragm(grid: Grid, t: Thorax) -> np.ndarray:
-    """1 in the lungs, falling to a faint posterior recess below the domes."""
-    out = grid.zeros()
-    for side in SIDES:
-        depth = grid.y - t.floor(grid.x, side)
-        open_here = ramp(-depth, 0.45) + 0.10 * (depth > 0) * np.clip(1 - depth / 4.0, 0, 1)
-        out += np.minimum(open_here, 1.0) * (grid.x * SIGN[side] > 0)
-    return out
-
-
-def _mediastinum(grid: Grid, t: Thorax) -> np.ndarray:
-    """Share of the cage's depth taken by the mediastinum."""
-    out = grid.zeros()
-    for side in SIDES:
-        inside = t.medial(grid.y, side) - np.abs(grid.x)
-        out += ramp(inside, 0.7) * (0.72 + 0.25 * ramp(inside - 1.0, 2.0)) * (grid.x * SIGN[side] > 0)
-    return out
-
-
-def heart_centre(t: Thorax, technique: Technique) -> tuple[float, float, float]:
-    """(x, y, scale) of the heart as projected."""
-    scale = t.ctr * 2 * t.half_width / (_UNIT_WIDTH * PA.magnify(HEART_DEPTH)) * technique.magnify(HEART_DEPTH)
-    y = t.apex + t.height + t.left_drop - 0.5 * sum(t.dome_raise) - 3.3 * scale**0.6
-    return HEART_DEPTH * math.sin(t.rotation), y, scale
-
-
-def _heart_outline(t: Thorax, technique: Technique) -> tuple[tuple[float, float, float, float, float], ...]:
-    """(cx, cy, a, b, angle) of left ventricle, right atrium and outflow tract as projected, cm and radians."""
-    cx, cy, s = heart_centre(t, technique)
-    tall = 1.06 * s**0.7  # hearts widen more than they heighten
-    turn = t.heart_turn
-    reach = math.hypot(5.4 * math.cos(turn), 4.5 * math.sin(turn))
-    shift = 7.62 - reach  # keeps the width whatever the axis
-    return (
-        (cx + s * shift, cy + 0.4 * tall, 5.4 * s, 4.5 * tall, turn),
-        (cx - 1.55 * s, cy - 0.2 * tall, 2.93 * s, 4.7 * tall, 0.0),
-        (cx + 1.1 * s, cy - 3.4 * tall, 3.3 * s, 4.6 * tall, 0.1),
-    )
+    """Widest heart over widest inner rib cage on an erect PA film, measured on the solids, free of pixels."""
+    return _heart_width(thorax, heart_scale(thorax)) / (2 * thorax.half_width)
 
 
 def _heart_floor(t: Thorax, x: np.ndarray) -> np.ndarray:
@@ -142,34 +230,78 @@ def _heart_floor(t: Thorax, x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, t.floor(x, "left"), t.floor(x, "right")) + 1.2
 
 
-def _heart(grid: Grid, t: Thorax, technique: Technique) -> tuple[np.ndarray, np.ndarray]:
-    """Path length through the heart and its silhouette above the diaphragm."""
-    parts = _heart_outline(t, technique)
-    inside = np.maximum.reduce([ellipse(grid, *part) for part in parts])
-    depth = 2 * 5.2 * heart_centre(t, technique)[2]
-    return depth * np.maximum(inside, 0) ** 0.5, (inside > 0) & (grid.y < _heart_floor(t, grid.x))
+def _silhouette(beam: Beam, t: Thorax) -> np.ndarray:
+    """(h, w) bool: the heart's shadow above the diaphragm."""
+    seen = np.logical_or.reduce([beam.through(ellipsoid(*p)) > 0 for p in heart_parts(t, heart_scale(t))])
+    return seen & (beam.grid.y < _heart_floor(t, beam.grid.x))
 
 
-def _vessels(grid: Grid, t: Thorax, rng: np.random.Generator) -> np.ndarray:
-    """Bronchovascular tree: three orders of tapering branches from each hilum."""
+def _mediastinum(t: Thorax) -> list[tuple[Solid, int, float]]:
+    """Fat and vessels between the lungs, and the heart."""
+    heart = [ellipsoid(*p) for p in heart_parts(t, heart_scale(t))]
+    y, bottom = t.carina, t.apex + t.height + 40
+    spine = -t.depth + 0.9
+    wide = max(0.0, t.mediastinum - 2.6)
+    knob = 1.5 + 0.25 * wide
+    arch = (1.8 + 0.8 * t.knob + 0.6 * wide, y - 2.0, -1.6)
+    solids = [
+        ellipsoid((0, y - 3.0, 0.2), (t.mediastinum, 9.5, 0.62 * t.depth)),  # thymic bed, vessels to the neck
+        cylinder((0, y - 8, 0), (0, bottom, 0), (1.2, 1.02 * t.depth)),
+        bullet((0.2, y + 6, -0.3 * t.depth), (2.0, 7.0, 0.40 * t.depth)),  # oesophagus, azygos, lower veins
+        cylinder((0, -5, spine), (0, bottom, spine), (1.8, 2.2)),  # spine with its muscles
+        cylinder((-2.0 - 0.5 * wide, t.apex + 1.5, 0.8), (-2.15 - 0.4 * wide, t.hilum + 2, 1.4), 0.95),  # vena cava
+        cylinder((-0.4, t.hilum + 1.0, 2.6), (-1.5 - 0.5 * wide, y - 1.6, 1.6), 1.5 + 0.3 * wide),  # ascending aorta
+        cylinder((-1.3, y - 2.6, 1.6), arch, 1.35 + 0.2 * wide),
+        ellipsoid(arch, (knob, knob * 1.1, 1.9)),
+        cylinder(arch, (1.5 + 0.5 * t.knob, t.hilum + 2, spine + 1.5), 1.2),  # descending aorta
+        cylinder((1.5 + 0.5 * t.knob, t.hilum + 2, spine + 1.5), (0.8, bottom, spine + 2.0), 1.15),
+    ]
+    if t.pull:
+        spine_at = 3
+        shift = np.array([t.pull, 0.0, 0.0])
+        solids = [s if k == spine_at else moved(s, np.eye(3), shift, shift) for k, s in enumerate(solids)]
+    return [(s, SOFT, 0.97) for s in solids[:3]] + [(s, SOFT, BLOOD) for s in (*solids[3:], *heart)]
+
+
+def _air(t: Thorax) -> list[tuple[Solid, int, float]]:
+    """Trachea, main bronchi, gastric bubble and a gas-filled splenic flexure."""
+    split = np.array([0.25 + t.pull, t.carina, -1.2])
+    solids = [cylinder((0.0, -20, -0.2), split, 0.9)]
+    for s, drop, r in ((-1.0, 2.3, 0.62), (1.0, 1.9, 0.55)):
+        solids.append(cylinder(split, split + np.array([s * (2.7 if s < 0 else 3.7), drop, -0.2]), r))
+    if t.gastric > 0:
+        y, z = t.dome("left") + 2.4, 4.2 if t.supine else 1.0
+        bubble = ellipsoid((0.48 * t.half_width, y, z), (3.0 * t.gastric, 1.7 * t.gastric, 2.6), turn(roll=-0.15))
+        solids.append(bubble if t.supine else bubble.cut((0, 1, 0), y + 0.7 * t.gastric))
+        if t.gastric > 1.1:
+            centre = (0.74 * t.half_width, y + 2.6, 0.5)
+            solids.append(ellipsoid(centre, (1.9, 1.6, 1.9)))
+    return [(s, AIR, 0.0) for s in solids]
+
+
+def _vessels(beam: Beam, t: Thorax, rng: np.random.Generator) -> np.ndarray:
+    """Bronchovascular tree: three orders of tapering branches that fan out from each hilum into its lung."""
     starts, ends, r0, r1 = [], [], [], []
     for side in SIDES:
         s = SIGN[side]
-        root = np.array([s * (2.6 if side == "right" else 3.0), t.hilum - (0.6 if side == "left" else 0.0)])
-        n = 15
-        angle = np.linspace(-1.35, 1.45, n) + rng.normal(0, 0.1, n)
-        reach = np.where(angle > 0.3, 0.9, 0.75) * (t.half_width - 2.5) * rng.uniform(0.75, 1.05, n)
-        where = np.repeat(root[None], n, 0) + rng.normal(0, 0.35, (n, 2))
-        radius = rng.uniform(0.26, 0.46, n)
-        for _ in range(3):
+        root = np.array([s * (2.6 if side == "right" else 3.0), t.hilum - (0.6 if side == "left" else 0.0), -0.6])
+        n = 20
+        angle = np.linspace(-1.4, 1.5, n) + rng.normal(0, 0.1, n)  # in the film's plane, 0 = outwards
+        depth = rng.uniform(-0.75, 0.75, n)
+        reach = np.where(angle > 0.3, 0.95, 0.8) * (t.half_width - 2.5) * rng.uniform(0.75, 1.05, n)
+        where = np.repeat(root[None], n, 0) + rng.normal(0, 0.35, (n, 3))
+        radius = rng.uniform(0.26, 0.48, n)
+        for order in range(3):
             steps = 6
-            bend = rng.normal(0, 0.12, (len(angle), steps)).cumsum(1)
-            heading = angle[:, None] + bend
-            stride = (reach / steps)[:, None, None] * np.stack([s * np.cos(heading), np.sin(heading)], -1)
+            heading = angle[:, None] + rng.normal(0, 0.12, (len(angle), steps)).cumsum(1)
+            tilt = depth[:, None] + rng.normal(0, 0.10, (len(angle), steps)).cumsum(1)
+            flat = np.cos(tilt)
+            way = np.stack([s * np.cos(heading) * flat, np.sin(heading) * flat, np.sin(tilt)], -1)
+            stride = (reach / steps)[:, None, None] * way
             path = np.concatenate([where[:, None], where[:, None] + stride.cumsum(1)], 1)
-            taper = radius[:, None] * np.linspace(1, 0.3, steps + 1)
-            starts.append(path[:, :-1].reshape(-1, 2))
-            ends.append(path[:, 1:].reshape(-1, 2))
+            taper = radius[:, None] * np.linspace(1, 0.34, steps + 1)
+            starts.append(path[:, :-1].reshape(-1, 3))
+            ends.append(path[:, 1:].reshape(-1, 3))
             r0.append(taper[:, :-1].ravel())
             r1.append(taper[:, 1:].ravel())
             pick = rng.integers(1, steps - 1, (2, len(angle)))
@@ -177,133 +309,19 @@ def _vessels(grid: Grid, t: Thorax, rng: np.random.Generator) -> np.ndarray:
             where = np.concatenate([path[rows, k] for k in pick])
             radius = 0.75 * np.concatenate([taper[rows, k] for k in pick])
             angle = np.concatenate([heading[rows, k] + g for k, g in zip(pick, (0.6, -0.6), strict=True)])
-            reach = np.tile(reach * 0.55, 2)
-    tree = tubes(grid, np.concatenate(starts), np.concatenate(ends), np.concatenate(r0), np.concatenate(r1))
+            depth = np.concatenate([tilt[rows, k] + g for k, g in zip(pick, (0.5, -0.5), strict=True)])
+            reach = np.tile(reach * (0.55 if order == 0 else 0.5), 2)
+    tree = beam.tubes(np.concatenate(starts), np.concatenate(ends), np.concatenate(r0), np.concatenate(r1))
     for side in SIDES:  # the pulmonary arteries themselves
         x, y = SIGN[side] * 3.0, t.hilum - (0.8 if side == "left" else 0.0)
-        tree = np.maximum(tree, chord(ellipse(grid, x, y, 1.5, 2.3, -0.35 * SIGN[side]), 0.6))
-    return tree * 2.5
+        hilum = ellipsoid((x, y, -0.6), (1.25, 2.3, 0.75), turn(roll=-0.35 * SIGN[side]))
+        tree = np.maximum(tree, beam.through(hilum))
+    return tree * np.float32(2.3)  # the bronchi's walls and the lymphatics run along
 
 
 def _texture(scene: Scene, rng: np.random.Generator) -> None:
     """Uneven ventilation and fine interstitium."""
     coarse = smooth_noise(scene.grid, rng, 4.0)
-    fine = smooth_noise(scene.grid, rng, 0.8)
+    fine = smooth_noise(scene.grid, rng, 0.8) + 0.7 * smooth_noise(scene.grid, rng, 0.35)
     scene.fill(np.clip(0.03 + 0.012 * coarse + 0.014 * fine, 0.0, 0.12))
     scene.soft *= 1 + 0.006 * smooth_noise(scene.grid, rng, 5.0)
-
-
-def _airways(scene: Scene) -> None:
-    """Trachea and main bronchi as air."""
-    t, grid = scene.thorax, scene.grid
-    x = 0.25 + 1.0 * math.sin(t.rotation)
-    trachea = np.array([[0.0, 0.0], [x, t.apex + 3], [x, t.carina]])
-    air = polyline(grid, trachea, 1.0)
-    for s in (-1.0, 1.0):
-        air = np.maximum(
-            air, polyline(grid, np.array([[x, t.carina], [s * 3.2, t.carina + 2.4]]), np.array([0.7, 0.5]))
-        )
-    scene.soft -= np.minimum(1.15 * air, scene.soft)
-
-
-def _gastric(scene: Scene) -> None:
-    t, grid = scene.thorax, scene.grid
-    if t.gastric <= 0:
-        return
-    x, y = 0.50 * t.half_width, t.dome("left") + 2.2
-    bubble = ellipse(grid, x, y, 2.7 * t.gastric, 1.5 * t.gastric, -0.15)
-    level = ramp(y + 0.7 * t.gastric - grid.y, 0.3)
-    scene.soft -= np.minimum(chord(bubble, 1.7 * t.gastric) * level, scene.soft)
-
-
-def _skeleton(scene: Scene) -> None:
-    t, grid = scene.thorax, scene.grid
-    bone = _spine(grid, t)
-    thinning = 1.0 - 0.25 * max(0.0, (t.age - 55) / 40)
-    for front in (False, True):
-        layer = grid.zeros()
-        for side in SIDES:
-            for number in range(1, 8 if front else 11):
-                course = t.rib(side, number, front, scene.technique.magnify)
-                name = "anterior rib" if front else "posterior rib"
-                layer = np.maximum(layer, _bone(scene, course, 0.62 if front else 0.56, name, side, number))
-        bone += layer * (0.55 if front else 0.75)
-    for side in SIDES:
-        bone += _bone(scene, t.clavicle(side), 0.62, "clavicle", side, 0) * 1.1
-        bone += _scapula(grid, t, side)
-    scene.bone += bone * (0.62 * thinning)
-
-
-def _bone(scene: Scene, course: np.ndarray, radius: float, name: str, side: str, number: int) -> np.ndarray:
-    """One long bone: cortical shell around a spongy core, broken where the thorax says so."""
-    grid = scene.grid
-    pieces = [course]
-    knots: list[np.ndarray] = []
-    for b in scene.thorax.breaks:
-        if (b.bone, b.side, b.number) == (name, side, number):
-            cut = int(np.clip(round(b.at * (len(course) - 1)), 2, len(course) - 3))
-            along = course[cut + 1] - course[cut - 1]
-            along = along / math.hypot(*along)
-            across = np.array([-along[1], along[0]])
-            far = course[cut:] + across * b.step * np.exp(-np.arange(len(course) - cut) / 5.0)[:, None]
-            gap = 0.0 if b.healing else 0.22
-            far[0] += along * gap
-            near = course[: cut + 1].copy()
-            near[-1] -= along * gap
-            pieces = [near, far]
-            x, y = course[cut] + across * b.step / 2
-            scene.breaks.append(((name, side, number), (float(x), float(y))))
-            if b.healing:
-                knots.append(np.array([x, y]))
-    length = polyline(grid, pieces[0], radius)
-    for piece in pieces[1:]:
-        length = np.maximum(length, polyline(grid, piece, radius))
-    for knot in knots:
-        length = np.maximum(length, chord(ellipse(grid, float(knot[0]), float(knot[1]), 1.0, 0.95), 1.0))
-    core = 2 * np.sqrt(np.maximum((length / 2) ** 2 - (1 - 0.68**2) * radius**2, 0))
-    shell = length - 0.72 * core
-    if name == "anterior rib":  # calcium fades towards the cartilage
-        end = course[-1]
-        far = np.hypot(grid.x - float(end[0]), grid.y - float(end[1]))
-        shell = shell * np.clip(far / 2.5, 0.15, 1.0)
-    return shell
-
-
-def _spine(grid: Grid, t: Thorax) -> np.ndarray:
-    """Vertebral bodies with end plates, pedicles and spinous processes."""
-    y = grid.y
-    lean = t.scoliosis * np.sin((y - t.apex) / (t.height + 8) * math.pi)
-    x = grid.x - lean
-    period = 2.05 + 0.035 * (y - t.apex)
-    phase = np.cumsum(1.0 / period, axis=0) * grid.pixel
-    beat = np.abs((phase % 1.0) - 0.5)  # 0 mid-body .. 0.5 at the disc
-    half = 1.45 + 0.02 * (y - t.apex) + 0.12 * np.cos(beat * 2 * math.pi + math.pi)
-    body = ramp(half - np.abs(x), 0.55)
-    plates = np.where(beat > 0.40, np.float32(0.45), np.float32(1.0)) + 0.35 * np.exp(-(((beat - 0.36) / 0.04) ** 2))
-    pedicle = np.exp(-(((np.abs(x) - 0.95) / 0.32) ** 2) - ((beat - 0.12) / 0.13) ** 2)
-    spinous = np.exp(-((x / 0.28) ** 2) - ((beat - 0.30) / 0.13) ** 2)
-    return body * plates * 0.58 + 0.4 * pedicle + 0.5 * spinous
-
-
-def _scapula(grid: Grid, t: Thorax, side: str) -> np.ndarray:
-    """Blade, spine, and the head of the humerus."""
-    s = SIGN[side]
-    out = (t.half_width + 2.0) if not t.arms_down else (t.half_width + 0.3)
-    top = t.apex + 1.2
-    corner = np.array([s * (out + 1.8), top + 1.6])
-    tip = np.array([s * (out - 0.8), top + 10.5])
-    inner = np.array([s * (out - 3.6), top + 1.2])
-    edge = np.concatenate(
-        [
-            bezier(np.array([inner, inner + np.array([s * 0.2, 5.0]), tip])),
-            bezier(np.array([tip, (tip + corner) / 2, corner])),
-        ]
-    )
-    rim = polyline(grid, edge, 0.32) * 0.8
-    blade = chord(ellipse(grid, float((inner + tip + corner)[0] / 3), top + 4.0, 2.2, 4.6, s * 0.12), 0.18)
-    ridge = polyline(grid, np.array([inner, [s * (out + 3.2), top - 1.4]]), 0.42) * 0.6
-    head = chord(ellipse(grid, s * (out + 4.2), top + 0.8, 2.3, 2.4), 1.2)
-    end = np.array([s * (out + (5.6 if t.arms_down else 9.0)), top + (14.0 if t.arms_down else 6.0)])
-    shaft = polyline(grid, np.array([[s * (out + 4.6), top + 1.5], end]), 1.15)
-    core = 2 * np.sqrt(np.maximum((shaft / 2) ** 2 - 0.55 * 1.15**2, 0))
-    return np.maximum.reduce([rim, blade, ridge, head, shaft - 0.7 * core])

@@ -6,66 +6,51 @@ where. Both get the same seed, so that one instance of a finding is one draw of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from wsrpn_vl.data.phantom import hardware, opacities, pleura
-from wsrpn_vl.data.phantom.anatomy import cardiothoracic_ratio
+from wsrpn_vl.data.phantom import (
+    airspace,
+    atelectasis,
+    devices,
+    edema,
+    fractures,
+    heart,
+    lesions,
+    opacities,
+    pleura,
+    pneumothorax,
+)
+from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.thorax import Thorax
 from wsrpn_vl.labels import OBSERVATIONS
 
-
-def enlarge_heart(thorax: Thorax, rng: np.random.Generator) -> Thorax:
-    """Cardiomegaly: a cardiothoracic ratio well above 0.5."""
-    return replace(thorax, ctr=float(0.53 + 0.16 * rng.beta(1.4, 2.2)))
-
-
-def cardiomegaly(scene: Scene, rng: np.random.Generator) -> list[Region]:
-    """The heart below the great vessels, graded by the cardiothoracic ratio."""
-    ratio = cardiothoracic_ratio(scene.thorax)
-    severity = "mild" if ratio < 0.56 else "moderate" if ratio < 0.62 else "severe"
-    below = scene.grid.y > scene.thorax.hilum - 2.2  # the great vessels above are not part of the heart
-    return [Region(scene.heart & below, "cardiac silhouette", (severity,), "", severity, "enlarged heart")]
-
-
-def widen_mediastinum(thorax: Thorax, rng: np.random.Generator) -> Thorax:
-    """Enlarged cardiomediastinum: broad upper mediastinum, prominent arch."""
-    return replace(thorax, mediastinum=float(rng.uniform(3.9, 5.2)), knob=thorax.knob + float(rng.uniform(0.0, 0.6)))
-
-
-def enlarged_cardiomediastinum(scene: Scene, rng: np.random.Generator) -> list[Region]:
-    """The upper mediastinum from apex to hilum, graded by its half-width."""
-    t, grid = scene.thorax, scene.grid
-    inside = np.where(grid.x > 0, t.medial(grid.y, "left"), t.medial(grid.y, "right")) > np.abs(grid.x)
-    mask = inside & (grid.y > t.apex + 1.0) & (grid.y < t.hilum + 0.5)
-    severity = "mild" if t.mediastinum < 4.5 else "moderate" if t.mediastinum < 5.0 else "severe"
-    return [Region(mask, "upper mediastinum", (severity,), "", severity, "wide mediastinum")]
-
-
 ALTER: dict[str, Callable[[Thorax, np.random.Generator], Thorax]] = {
-    "Cardiomegaly": enlarge_heart,
-    "Enlarged Cardiomediastinum": widen_mediastinum,
-    "Atelectasis": opacities.lose_volume,
-    "Fracture": hardware.break_bones,
+    "Cardiomegaly": heart.enlarge_heart,
+    "Enlarged Cardiomediastinum": heart.widen_mediastinum,
+    "Atelectasis": atelectasis.lose_volume,
+    "Pneumothorax": pneumothorax.push_down,
+    "Fracture": fractures.break_bones,
 }
 
 DRAW: dict[str, Callable[[Scene, np.random.Generator], list[Region]]] = {
-    "Enlarged Cardiomediastinum": enlarged_cardiomediastinum,
-    "Cardiomegaly": cardiomegaly,
+    "Enlarged Cardiomediastinum": heart.enlarged_cardiomediastinum,
+    "Cardiomegaly": heart.cardiomegaly,
     "Lung Opacity": opacities.lung_opacity,
-    "Lung Lesion": opacities.lung_lesion,
-    "Edema": opacities.edema,
-    "Consolidation": opacities.consolidation,
-    "Pneumonia": opacities.pneumonia,
-    "Atelectasis": opacities.atelectasis,
-    "Pneumothorax": pleura.pneumothorax,
+    "Lung Lesion": lesions.lung_lesion,
+    "Edema": edema.edema,
+    "Consolidation": airspace.consolidation,
+    "Pneumonia": airspace.pneumonia,
+    "Atelectasis": atelectasis.atelectasis,
+    "Pneumothorax": pneumothorax.pneumothorax,
     "Pleural Effusion": pleura.pleural_effusion,
     "Pleural Other": pleura.pleural_other,
-    "Fracture": hardware.fracture,
-    "Support Devices": hardware.support_devices,
+    "Fracture": fractures.fracture,
+    "Support Devices": devices.support_devices,
 }
 # Air first leaves or enters the lung as a whole, then opacities fill what is left, then hardware lies over everything.
 DRAW_ORDER = (
@@ -83,6 +68,8 @@ DRAW_ORDER = (
     "Fracture",
     "Support Devices",
 )
+# These change the anatomy before it is drawn; there is no picture without them to compare with.
+_ANATOMY = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Fracture")
 assert set(DRAW_ORDER) == set(DRAW) == set(OBSERVATIONS)
 
 
@@ -99,3 +86,34 @@ def parent_regions(children: Iterable[Region]) -> list[Region]:
                 grown = replace(larger, mask=grown.mask | other.mask)
         merged.append(replace(grown, kind="opacity", modifiers=()))
     return merged
+
+
+def restart(state: Mapping[str, Any]) -> np.random.Generator:
+    """A finding's stream from its beginning, so that altering the chest and drawing on it see the same draws."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    generator.bit_generator.state = state
+    return generator
+
+
+def draw_findings(
+    scene: Scene, wanted: Mapping[str, int], own: Mapping[str, Mapping[str, Any]]
+) -> dict[str, tuple[Region, ...]]:
+    """Draw every wanted observation; Lung Opacity is drawn only when no child stands for it.
+
+    own: each observation's state of chance. Regions nothing of which is in the picture are left out, and so are
+    observations without regions. ``scene.changes`` records the optical thickness each observation added.
+    """
+    has_child = any(wanted[name] for name in OPACITY_CHILDREN)
+    found: dict[str, tuple[Region, ...]] = {}
+    for name in DRAW_ORDER:
+        if not wanted[name] or (name == "Lung Opacity" and has_child):
+            continue
+        before = None if name in _ANATOMY else scene.optical()
+        found[name] = tuple(r for r in DRAW[name](scene, restart(own[name])) if r.mask.any())
+        if before is not None:
+            scene.changes[name] = scene.optical() - before
+    children = [name for name in OPACITY_CHILDREN if found.get(name)]
+    if children:
+        found["Lung Opacity"] = tuple(parent_regions(r for n in children for r in found[n]))
+        scene.changes["Lung Opacity"] = np.sum([scene.changes[n] for n in children], axis=0)
+    return {name: found[name] for name in OBSERVATIONS if found.get(name)}

@@ -1,107 +1,162 @@
-"""Findings of the pleural space: pneumothorax, effusion, thickening and plaques."""
+"""Findings of the pleural space other than air: effusion, thickening, apical cap and plaques."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from wsrpn_vl.data.phantom.opacities import pick
-from wsrpn_vl.data.phantom.raster import chord, ellipse, ramp, smooth_noise
+from wsrpn_vl.data.phantom.anatomy import lung_solid
+from wsrpn_vl.data.phantom.opacities import SEVERITIES, fill, pick, seen, sides_of
+from wsrpn_vl.data.phantom.raster import smooth_noise
 from wsrpn_vl.data.phantom.scene import Region, Scene
-from wsrpn_vl.data.phantom.thorax import SIDES, SIGN
+from wsrpn_vl.data.phantom.solids import Solid, bullet, ellipsoid, half_space, moved, turn
+from wsrpn_vl.data.phantom.thorax import DOME_HEIGHT, SIDES, SIGN
 
-
-def _wall_distance(scene: Scene) -> np.ndarray:
-    """(h, w) cm from the inner chest wall, measured sideways and from the apex, whichever is less."""
-    t, grid = scene.thorax, scene.grid
-    x = np.abs(grid.x)
-    lateral = t.cage(grid.y) - x
-    top = grid.y - (t.apex + 0.42 * np.maximum(min(4.4, 0.33 * t.half_width) - x, 0) ** 2)
-    return np.minimum(lateral, top)
-
-
-def pneumothorax(scene: Scene, rng: np.random.Generator) -> list[Region]:
-    """Air between lung and wall: black, without vessels, bounded by the thin visceral line; widest at the apex."""
-    side = pick(rng, SIDES)
-    t, grid = scene.thorax, scene.grid
-    size = float(rng.choice([rng.uniform(1.1, 2.2), rng.uniform(2.2, 4.5)], p=[0.55, 0.45]))
-    tension = float(rng.uniform(0.0, 1.0) ** 1.6)  # how far down the gap reaches
-    v = np.clip((grid.y - t.apex) / (t.dome(side) - t.apex), 0, 1.2)
-    gap = size * np.clip(1.0 - (v / (0.22 + 0.95 * tension)) ** 2, 0, 1) * (1 + 0.05 * smooth_noise(grid, rng, 3.0))
-    across = np.abs(grid.x) / t.cage(grid.y)
-    gap = gap * ramp(across - 0.25 - 0.12 * (1 - tension), 0.3)  # the lung stays tied to the hilum and apex medially
-    distance = _wall_distance(scene)
-    here = scene.side(side)
-    beyond = ramp(gap - distance, 0.35) * here
-    scene.vessels *= 1 - beyond
-    line = np.exp(-(((distance - gap) / 0.13) ** 2)) * here * (gap > 0.25)
-    air = scene.lung * beyond
-    scene.lung -= air
-    collapsed = (here & (distance > gap)) * min(0.16, 0.03 * size)
-    scene.fill(collapsed.astype(np.float32))
-    scene.add_soft(0.75 * line.astype(np.float32))
-    mask = here & (distance < gap) & (gap > 0.3)
-    words = (
-        "small" if size < 1.6 else "moderate" if size < 3 else "large",
-        "apical" if tension < 0.35 else "apicolateral",
-    )
-    severity = {"small": "mild", "moderate": "moderate", "large": "severe"}[words[0]]
-    return [Region(mask, f"{side} {words[1]} pleural space", words[:1], side, severity, "pneumothorax")]
+SIZES = ("small", "moderate", "large")
+_SULCUS = 4.5  # cm from the top of a dome down to the costophrenic angle as it is seen
 
 
 def pleural_effusion(scene: Scene, rng: np.random.Generator) -> list[Region]:
-    """Fluid: meniscus and blunted angle when erect, layering haze besides when supine."""
-    sides = SIDES if rng.random() < 0.4 else (pick(rng, SIDES),)
-    t, grid = scene.thorax, scene.grid
-    regions = []
-    for side in sides:
-        level = int(rng.choice(3, p=[0.45, 0.35, 0.2]))
-        rise = (0.4, 3.2, 7.5)[level] + float(rng.uniform(0.0, 2.4))
-        across = np.abs(grid.x) / t.cage(grid.y)
-        # The upper border is lowest in the middle of the lung and climbs along the wall.
-        surface = t.dome(side) + 2.4 - rise - 3.6 * np.clip(across - 0.35, 0, None) ** 2 / 0.36 + 0.8 * (across < 0.35)
-        fluid = ramp(grid.y - surface, 1.4 + 0.5 * level)
-        fraction = fluid * float(rng.uniform(0.7, 0.92)) * scene.side(side)
-        scene.fill(fraction)
-        if scene.technique.view == "AP":
-            haze = np.clip((grid.y - t.apex) / t.height, 0, 1) * (0.05 + 0.05 * level)
-            scene.fill((haze * scene.side(side)).astype(np.float32))
-        mask = (fluid > 0.5) & scene.side(side)
-        if not mask.any():
-            mask = (fluid * scene.side(side)) >= max(float((fluid * scene.side(side)).max()), 1e-6)
-        size = ("small", "moderate", "large")[level]
-        severity = ("mild", "moderate", "severe")[level]
-        regions.append(Region(mask, f"{side} costophrenic angle", (size,), side, severity, "effusion"))
-    return regions
+    """Free fluid on one or both sides, layered behind the lung of a lying patient, or a loculated collection."""
+    sides = sides_of(rng, 0.56, 0.35)
+    if len(sides) == 1 and rng.random() < 0.30:
+        return [_loculated(scene, rng, sides[0])]
+    return [_layered(scene, rng, s) if scene.thorax.supine else _upright(scene, rng, s) for s in sides]
+
+
+def _told(mask: np.ndarray, side: str, place: str, level: int, *words: str) -> Region:
+    return Region(mask, f"{side} {place}", (SIZES[level], *words), side, SEVERITIES[level], "effusion")
+
+
+def _upright(scene: Scene, rng: np.random.Generator, side: str) -> Region:
+    """Fluid around and beneath a lung that floats in it: seen from the front its border is the meniscus.
+
+    The lung keeps a round base (Davis et al., Radiology 1963: the fluid is one level ring, deeper against the wall
+    where more of it lies along the beam).
+    """
+    t, s = scene.thorax, SIGN[side]
+    level = pick(rng, (0, 1, 2), (0.31, 0.44, 0.25))
+    rise = float(rng.uniform(*((0.2, 2.3), (3.0, 6.8), (7.5, 13.0))[level]))
+    base = t.dome(side) + _SULCUS - rise  # lowest point of the floating lung
+    round_off = float(rng.uniform(9.0, 15.0)) * (0.6 if level == 0 else 1.0)
+    middle = (s * 0.34 * t.half_width, base - round_off, 0.0)
+    bowl = bullet(middle, (0.64 * t.half_width, round_off, 1.04 * t.depth), turn(roll=np.pi))
+    bowl = replace(bowl, low=np.array([*(bowl.low[:1] - 9), -80.0, bowl.low[2] - 9]), high=bowl.high + 9)
+    before = scene.lung_of(side)
+    fluid = np.maximum(before - scene.within(bowl, side), 0)
+    added = fill(scene, fluid, 0.97)
+    _drown(scene, fluid, before)
+    mask = (fluid > 0.42 * before) & scene.side(side) & (added > 0)
+    if rise < _SULCUS + 1:  # below the top of the dome only the lateral angle is told from the heart
+        mask &= s * scene.grid.x > t.dome_centre(side)[0]
+    if level:  # deep down fluid and abdomen are one shade
+        mask &= scene.grid.y < t.dome(side) + 0.3
+    if not mask.any():
+        mask = seen(scene, fluid, side, 0.8)
+    words = ("with blunting of the angle",) if level == 0 else ()
+    return _told(mask, side, "costophrenic angle" if level == 0 else "pleural space", level, *words)
+
+
+def _drown(scene: Scene, fluid: np.ndarray, before: np.ndarray) -> None:
+    """Vessels go with the lung that was pushed away."""
+    scene.vessels *= 1 - np.minimum(fluid / np.maximum(before, np.float32(0.05)), 1)
+
+
+def _layered(scene: Scene, rng: np.random.Generator, side: str) -> Region:
+    """A sheet of fluid behind the lung, deeper below, through which the vessels are seen; a cap at the apex."""
+    t = scene.thorax
+    level = pick(rng, (0, 1, 2), (0.35, 0.40, 0.25))
+    deep = (1.2, 2.2, 3.6)[level] * float(rng.uniform(0.8, 1.2))
+    tilt = float(rng.uniform(0.14, 0.30))
+    sheet = half_space((0, -tilt, 1), -t.depth + deep - tilt * (t.dome(side) - 3))
+    fluid = scene.within(sheet, side) * np.float32(0.95)
+    mask = seen(scene, fluid, side, 0.4)
+    if level:
+        cap = _rind(scene, side, 0.5 + 0.3 * level) & half_space((0, 1, 0), t.apex + 4.5)
+        fluid += np.maximum(scene.within(half_space((0, 1, 0), t.apex + 4.5), side) - scene.within(cap, side), 0)
+    fill(scene, fluid, 0.95)
+    return _told(mask, side, "hemithorax", level, "layering")
+
+
+def _loculated(scene: Scene, rng: np.random.Generator, side: str) -> Region:
+    """A lens of fluid held against the wall."""
+    t = scene.thorax
+    level = pick(rng, (0, 1), (0.6, 0.4))
+    at = t.place(side, 1.0, float(rng.uniform(0.25, 0.8)), float(rng.uniform(0.4, 0.6)))
+    size = (1.4 + 1.0 * level, 2.8 + 1.6 * level, 3.2 + level)
+    lens = ellipsoid(at, np.array(size) * rng.uniform(0.85, 1.15, 3), turn(roll=-0.12 * SIGN[side]))
+    added = fill(scene, scene.within(lens, side), 0.95)
+    return _told(seen(scene, added, side, 0.3), side, "lateral pleural space", level, "loculated")
+
+
+def _rind(scene: Scene, side: str, thick: float) -> Solid:
+    """The lung drawn in from wall and apex by about ``thick`` cm."""
+    t, s = scene.thorax, SIGN[side]
+    about = np.array([s * 2.0, t.widest, 0.0])
+    scale = np.diag([1 - thick / (t.half_width - 2), 1 - thick / (t.widest - t.apex), 1 - 0.5 * thick / t.depth])
+    return moved(lung_solid(t, side), scale, about)
 
 
 def pleural_other(scene: Scene, rng: np.random.Generator) -> list[Region]:
     """Thickening along the wall, an apical cap, or calcified plaques."""
+    kind = pick(rng, ("pleural thickening", "apical cap", "pleural plaque"), (0.45, 0.25, 0.3))
+    if kind == "pleural plaque":
+        return _plaques(scene, rng)
     side = pick(rng, SIDES)
-    kind = pick(rng, ("thickening", "apical cap", "plaque"), (0.45, 0.25, 0.3))
-    t, grid = scene.thorax, scene.grid
-    distance, here = _wall_distance(scene), scene.side(side)
-    v = (grid.y - t.apex) / (t.dome(side) - t.apex)
-    if kind == "plaque":
-        y = t.apex + float(rng.uniform(0.45, 0.85)) * t.height
-        x = SIGN[side] * (float(t.cage(y)) - float(rng.uniform(0.9, 3.0)))
-        shape = ellipse(
-            grid, x, y, float(rng.uniform(0.5, 0.9)), float(rng.uniform(1.2, 2.2)), float(rng.uniform(-0.3, 0.3))
-        )
-        shape = shape + 0.25 * smooth_noise(grid, rng, 0.6) * (shape > -0.6)
-        mask = (shape > 0) & here
-        scene.bone += (0.30 + chord(shape, 0.12)) * mask
-        return [Region(mask, f"{side} lateral chest wall", ("calcified",), side, "", "pleural plaque")]
-    width = float(rng.uniform(0.7, 1.3))
-    if kind == "apical cap":
-        extent = ramp(0.14 - v, 0.1)
-        place = f"{side} apex"
+    return [_thickening(scene, rng, side, apical=kind == "apical cap")]
+
+
+def _thickening(scene: Scene, rng: np.random.Generator, side: str, apical: bool) -> Region:
+    """A rind of tissue between the wall and the lung."""
+    t = scene.thorax
+    thick = float(rng.uniform(0.6, 1.3))
+    if apical:
+        where, place = half_space((0, 1, 0), t.apex + float(rng.uniform(1.6, 2.8))), f"{side} apex"
     else:
-        low, high = sorted((float(rng.uniform(0.25, 0.5)), float(rng.uniform(0.7, 1.05))))
-        extent = ramp(v - low, 0.1) * ramp(high - v, 0.1)
+        at = t.place(side, 1.0, float(rng.uniform(0.5, 0.85)), 0.5)
+        where = ellipsoid(at, (3.2, float(rng.uniform(3.5, 6.5)), 0.9 * t.depth))
         place = f"{side} lateral chest wall"
-    profile = width * extent * (1 + 0.15 * smooth_noise(grid, rng, 1.2))
-    band = ramp(profile - distance, 0.35) * here
-    scene.fill((0.75 * band).astype(np.float32))
-    return [
-        Region((band > 0.5) & here, place, ("smooth",), side, "", f"pleural {kind}" if kind == "thickening" else kind)
-    ]
+    rind = np.maximum(scene.within(where, side) - scene.within(where & _rind(scene, side, thick), side), 0)
+    uneven = np.clip(1 + 0.08 * smooth_noise(scene.grid, rng, 2.5), 0.6, 1.3)
+    added = fill(scene, rind * uneven, 0.9)
+    words = (pick(rng, ("smooth", "irregular", "nodular"), (4, 2, 1)),)
+    return Region(
+        seen(scene, added, side, 0.3), place, words, side, "", "apical cap" if apical else "pleural thickening"
+    )
+
+
+def _plaques(scene: Scene, rng: np.random.Generator) -> list[Region]:
+    """Asbestos plaques: chalky sheets on the wall seen en face, and a line along a dome."""
+    sides = SIDES if rng.random() < 0.45 else (pick(rng, SIDES),)
+    regions = []
+    for side in sides:
+        dome = bool(rng.random() < 0.35)
+        chalk = _on_dome(scene, rng, side) if dome else _en_face(scene, rng, side)
+        chalk *= scene.lung_area | dome
+        scene.bone += chalk
+        mask = chalk > 0.3 * float(chalk.max())
+        place = "hemidiaphragm" if dome else "chest wall"
+        if mask.any():
+            regions.append(Region(mask, f"{side} {place}", ("calcified",), side, "", "pleural plaque"))
+    return regions
+
+
+def _en_face(scene: Scene, rng: np.random.Generator, side: str) -> np.ndarray:
+    """(h, w) cm of chalk in an uneven leaf on the front or back wall; its rolled edge is the densest."""
+    t, s = scene.thorax, SIGN[side]
+    at = t.place(side, float(rng.uniform(0.35, 0.8)), float(rng.uniform(0.4, 0.85)), pick(rng, (0.03, 0.97)))
+    size = (float(rng.uniform(0.8, 1.6)), float(rng.uniform(1.2, 2.2)), 0.35)
+    length = scene.beam.through(ellipsoid(at, size, turn(roll=s * float(rng.uniform(-0.5, 0.5)))))
+    leaf = length + 0.16 * smooth_noise(scene.grid, rng, 0.6) * (length > 0)
+    return np.where(leaf > 0.28, 0.16 + 0.10 * (leaf < 0.45), 0).astype(np.float32)
+
+
+def _on_dome(scene: Scene, rng: np.random.Generator, side: str) -> np.ndarray:
+    """(h, w) cm of chalk in a thin line over the top of the diaphragm."""
+    t, s = scene.thorax, SIGN[side]
+    centre, half = t.dome_centre(side)
+    u = float(rng.uniform(-0.2, 0.3)) + np.linspace(-0.22, 0.22, 9)
+    y = t.dome(side) + DOME_HEIGHT * (1 - np.sqrt(1 - u * u)) - 0.1
+    course = np.stack([s * (centre + half * u), y, np.full(9, 0.7)], 1)
+    return 1.6 * scene.beam.polyline(course, np.linspace(0.10, 0.17, 9))

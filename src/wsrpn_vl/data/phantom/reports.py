@@ -1,252 +1,295 @@
-"""The radiologist's words: a report in sections, and the triples it states.
+"""The radiologist's words: a report in MIMIC-CXR's look, and the triples it states.
 
 A triple is ``{finding, location, modifiers, polarity}``: what, where, how, and whether it is said to be there
-(positive), not there (negative) or possible (uncertain). Every positive finding is mentioned; of the absent ones some
-are negated, some covered by a normal statement, some not spoken of.
+(positive), not there (negative) or possible (uncertain). Its location and modifiers are words of the text. Of the
+absent findings some are negated, some covered by a normal statement, some left open, some not spoken of.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from wsrpn_vl.data.phantom.opacities import pick
+from wsrpn_vl.data.phantom import frames
+from wsrpn_vl.data.phantom.phrases import CLAUSES, DEVICE_CLAUSES, NOUNS, PARENT, PARENT_CLAUSES
 from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN
+from wsrpn_vl.data.phantom.report_form import Person, lay_out, one, plain_form
+from wsrpn_vl.data.phantom.report_groups import Group, Pair, finish, groups_of, listed
 from wsrpn_vl.data.phantom.scene import Region
-from wsrpn_vl.data.phantom.thorax import Thorax
+from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.labels import OBSERVATIONS, phrase
+from wsrpn_vl.text.triples import Triple
 
-# {where}: location, {how}: modifiers, {side}, {kind}. The first word is capitalised afterwards.
-POSITIVE: dict[str, tuple[str, ...]] = {
-    "Enlarged Cardiomediastinum": (
-        "there is {how} widening of the {where}.",
-        "the mediastinum is widened.",
-        "{how} enlargement of the cardiomediastinal contour.",
-        "the cardiomediastinal silhouette is enlarged with a widened {where}.",
-    ),
-    "Cardiomegaly": (
-        "there is {how} cardiomegaly.",
-        "{how} enlargement of the cardiac silhouette.",
-        "the heart is enlarged, {how} in degree.",
-        "cardiomegaly is {how}.",
-    ),
-    "Lung Opacity": (
-        "{how} opacity in the {where}.",
-        "there is {how} opacity projecting over the {where}.",
-        "an area of {how} opacity is seen in the {where}.",
-        "increased {how} opacification of the {where}.",
-    ),
-    "Lung Lesion": (
-        "there is a {how} {kind} in the {where}.",
-        "{how} {kind} projecting over the {where}.",
-        "a {kind} measuring {how} is identified in the {where}.",
-    ),
-    "Edema": (
-        "{how} pulmonary edema in the {where}.",
-        "there is {how} pulmonary vascular congestion and edema, {where}.",
-        "{how} edema with haziness of the {where}.",
-    ),
-    "Consolidation": (
-        "{how} consolidation in the {where}.",
-        "there is consolidation of the {where}, {how}.",
-        "the {where} is consolidated, {how}; this is a lobar consolidation.",
-    ),
-    "Pneumonia": (
-        "{how} airspace disease in the {where}, consistent with pneumonia.",
-        "{how} infiltrate in the {where} compatible with pneumonia.",
-        "findings in the {where} represent pneumonia, {how} in distribution.",
-    ),
-    "Atelectasis": (
-        "{how} atelectasis at the {where}.",
-        "there is {how} atelectasis, {where}.",
-        "{how} atelectatic change involving the {where}.",
-    ),
-    "Pneumothorax": (
-        "there is a {how} {side} pneumothorax.",
-        "{how} pneumothorax in the {where}.",
-        "{how} {side} pneumothorax with a visible visceral pleural line.",
-    ),
-    "Pleural Effusion": (
-        "{how} {side} pleural effusion.",
-        "there is a {how} {side} pleural effusion.",
-        "blunting of the {where}, in keeping with a {how} pleural effusion.",
-        "{how} pleural effusion on the {side}.",
-    ),
-    "Pleural Other": (
-        "{how} {kind} along the {where}.",
-        "there is {how} {kind}, {where}.",
-    ),
-    "Fracture": (
-        "{how} fracture of the {where}.",
-        "there is a {how} fracture involving the {where}.",
-    ),
-    "Support Devices": (
-        "{kind} in place, {how}.",
-        "{kind} noted, {how}.",
-        "{kind} projecting over the {where}, {how}.",
-    ),
-}
-_KIND_WORDS = {
-    "pleural thickening": "pleural thickening",
-    "apical cap": "apical pleural thickening",
-    "pleural plaque": "pleural plaque",
-}
-PARENT = (  # Lung Opacity, when its children are described by name
-    "parenchymal opacities are present in the {where}.",
-    "there are opacities involving the {where}.",
-    "abnormal opacity of the {where}.",
+Regions = Mapping[str, Sequence[Region]]
+UNMENTIONED, HEDGED, IMPLIED = 0.03, 0.06, 0.35
+_MINOR = ("Lung Opacity", "Edema", "Consolidation", "Pneumonia", "Atelectasis", "Pleural Effusion")  # may be mild
+_IMPORTANCE = (
+    "Pneumothorax",
+    "Lung Lesion",
+    "Pneumonia",
+    "Consolidation",
+    "Edema",
+    "Pleural Effusion",
+    "Atelectasis",
+    "Lung Opacity",
+    "Fracture",
+    "Cardiomegaly",
+    "Enlarged Cardiomediastinum",
+    "Pleural Other",
 )
-NEGATABLE = {
-    "Consolidation": "focal consolidation",
-    "Pleural Effusion": "pleural effusion",
-    "Pneumothorax": "pneumothorax",
-    "Edema": "pulmonary edema",
+_URGENT = {"Pneumothorax", "Lung Lesion"}
+_DENIAL_SHARE = {
+    "Consolidation": 0.55,
+    "Pleural Effusion": 0.75,
+    "Pneumothorax": 0.75,
+    "Edema": 0.35,
+    "Pneumonia": 0.15,
+    "Lung Lesion": 0.08,
+    "Atelectasis": 0.05,
+    "Fracture": 0.05,
 }
-NORMAL: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (  # (absent findings it speaks of, wordings)
-    (
-        ("Cardiomegaly", "Enlarged Cardiomediastinum"),
-        (
-            "The cardiomediastinal silhouette is within normal limits.",
-            "Cardiomediastinal contours are normal.",
-            "Heart size is normal. Mediastinal contours are unremarkable.",
-        ),
-    ),
-    (("Cardiomegaly",), ("Heart size is normal.", "The heart is not enlarged.")),
-    (("Enlarged Cardiomediastinum",), ("Mediastinal contours are unremarkable.", "The mediastinum is not widened.")),
-    (
-        ("Lung Opacity", *OPACITY_CHILDREN),
-        ("The lungs are clear.", "Both lungs are clear.", "Lungs are well expanded and clear."),
-    ),
-    (
-        ("Fracture",),
-        ("Osseous structures are intact.", "No acute osseous abnormality.", "No displaced fracture is seen."),
-    ),
-)
-_IMPRESSION_NORMAL = (
-    "No acute cardiopulmonary process.",
-    "No acute cardiopulmonary abnormality.",
-    "Normal chest radiograph.",
-    "No evidence of acute disease.",
-)
-_INDICATION = ("dyspnea", "chest pain", "cough", "fever", "hypoxia", "weakness", "preoperative evaluation", "fall")
+_RESOLVING = ("Pleural Effusion", "Pneumothorax", "Consolidation", "Edema", "Pneumonia")
+_CLAUSE = (",", " with ", " from ", "compatible", "consistent", " in place", " in situ")  # no verb may follow these
+_NORMAL_SHARE = {"Support Devices": 0.12, "Pleural Effusion": 0.15}
 
 
 @dataclass(frozen=True)
 class Report:
-    """text: EXAMINATION, INDICATION, COMPARISON, FINDINGS, IMPRESSION; triples: what the text states, in its order."""
+    """text: the report with its sections; triples: what it states, each once, present findings first."""
 
     text: str
     triples: tuple[dict, ...]
 
 
+@dataclass
+class _Words:
+    """Sentences as they gather, and the statements among them that are of no region."""
+
+    rng: np.random.Generator
+    repeat: bool
+    triples: list[Triple] = field(default_factory=list)
+
+    def state(self, finding: str, polarity: str) -> None:
+        self.triples.append(Triple(finding, polarity=polarity))
+
+
 def write_report(
-    regions: Mapping[str, Sequence[Region]], thorax: Thorax, view: str, rng: np.random.Generator, repeat: bool = False
+    regions: Regions,
+    patient: Person,
+    view: str,
+    rng: np.random.Generator,
+    *,
+    repeat: bool = False,
+    kind: str = "own",
+    unmentioned: float = UNMENTIONED,
+    hedged: float = HEDGED,
 ) -> Report:
-    """Words for the regions of each present finding. ``repeat``: the patient has an earlier study."""
-    present = {name: list(found) for name, found in regions.items() if found}
-    sentences: list[str] = []
-    triples: list[dict] = []
-    children = any(name in present for name in OPACITY_CHILDREN)
-    order = list(present)
-    rng.shuffle(order)
-    if "Support Devices" in order:  # devices are dictated first
-        order.sort(key=lambda name: name != "Support Devices")
-    for name in order:
-        for group in _group(present[name]):
-            templates = PARENT if name == "Lung Opacity" and children else POSITIVE[name]
-            sentences.append(_sentence(pick(rng, templates), group, name))
-        triples += [_triple(name, r.location, r.modifiers, "positive") for r in present[name]]
-    for sentence, absent in _absent(set(present), rng):
-        at = len(sentences) if rng.random() < 0.7 else int(rng.integers(len(sentences) + 1))
-        sentences.insert(at, sentence)
-        triples += [_triple(name, "", (), "negative") for name in absent]
-    impression = _impression(present, children, rng)
-    text = _layout(thorax, view, " ".join(sentences), impression, rng, repeat)
-    return Report(text, tuple(triples))
+    """Words for the regions of each present finding.
+
+    repeat: the patient has an earlier study; kind: ``own`` words, ``vague`` ones that name no finding (no triples), or
+    the ``template``: one stock text per set of (finding, side), whatever the patient and the chance.
+    unmentioned: chance that a mild finding beside others is not spoken of; hedged: that one is called only possible,
+    and that an absent one is left open.
+    Raises: DataError for an unknown kind.
+    """
+    present = {name: tuple(found) for name, found in regions.items() if found}
+    writers = {
+        "own": lambda: _own(present, patient, view, rng, repeat, unmentioned, hedged),
+        "vague": lambda: _vague(patient, view, rng, repeat),
+        "template": lambda: _template(present),
+    }
+    return lookup("report kind", kind, writers, DataError)()
 
 
-def _triple(name: str, location: str, modifiers: Sequence[str], polarity: str) -> dict:
-    return {"finding": name, "location": location, "modifiers": list(modifiers), "polarity": polarity}
+def _own(
+    present: Regions,
+    patient: Person,
+    view: str,
+    rng: np.random.Generator,
+    repeat: bool,
+    unmentioned: float,
+    hedged: float,
+) -> Report:
+    words = _Words(rng, repeat)
+    groups = _told_groups(present, rng, unmentioned, hedged)
+    body = [_sentence(group, words) for group in groups]
+    doubts, quiet = _doubts(present, words, hedged)
+    denials = _denials(
+        [name for name in OBSERVATIONS if name not in present and name not in quiet], bool(groups), words
+    )
+    form = rng.random()
+    if form < 0.29:
+        rest = " ".join((*denials, *_fillers(rng, 0.15)))
+        lines = [*body, *doubts, rest] if body or doubts else [_normal(rng), rest]
+        findings, impression = [], [line for line in lines if line]
+    else:
+        findings = _woven([*body, *doubts], [*denials, *_fillers(rng, 0.35)], rng)
+        impression = [] if form < 0.45 else _impression(groups, doubts, words)
+    urgent = any(group.finding in _URGENT for group in groups)
+    text = lay_out(findings, impression, patient, view, rng, repeat=repeat, urgent=urgent)
+    said = [triple for group in groups for triple in group.triples()] + words.triples
+    return Report(text, tuple(triple.as_dict() for triple in dict.fromkeys(said)))
 
 
-def _group(regions: list[Region]) -> list[list[Region]]:
-    """A right and a left region of equal words are told in one sentence."""
-    groups: list[list[Region]] = []
-    for region in regions:
-        for group in groups:
-            first = group[0]
-            same = (first.kind, first.modifiers) == (region.kind, region.modifiers)
-            if same and {first.side, region.side} == {"right", "left"} and len(group) == 1:
-                group.append(region)
-                break
-        else:
-            groups.append([region])
+def _vague(patient: Person, view: str, rng: np.random.Generator, repeat: bool) -> Report:
+    form = rng.random()
+    findings = [one(rng, frames.VAGUE_FINDINGS)] if form < 0.7 else []
+    impression = [one(rng, frames.VAGUE_IMPRESSION)] if form > 0.2 else []
+    return Report(lay_out(findings, impression, patient, view, rng, repeat=repeat), ())
+
+
+def _template(present: Regions) -> Report:
+    sentences, triples = [], []
+    for name in (name for name in OBSERVATIONS if name in present):
+        sides = {region.side for region in present[name]} - {""}
+        side = "bilateral" if len(sides) > 1 else next(iter(sides), "")
+        place = {"": "", "bilateral": "bilaterally"}.get(side, f"on the {side}")
+        sentences.append(finish(frames.STOCK[name].format(place=place)))
+        triples.append(Triple(name, side))
+    if not set(present) - {"Support Devices"}:
+        sentences.append(frames.STOCK_NORMAL)
+        triples += [Triple(name, polarity="negative") for name in frames.STOCK_DENIED]
+        impression = frames.IMPRESSION_NORMAL[0]
+    else:
+        impression = "Findings as above."
+    return Report(plain_form(" ".join(sentences), impression), tuple(triple.as_dict() for triple in triples))
+
+
+def _told_groups(present: Regions, rng: np.random.Generator, unmentioned: float, hedged: float) -> list[Group]:
+    """What is spoken of, devices first. The one finding that remains is always told, and told as certain."""
+    has_child = any(name in present for name in OPACITY_CHILDREN)
+    real = [n for n in present if n != "Support Devices" and not (n == "Lung Opacity" and has_child)]
+    told, certain = list(present), len(real)
+    if has_child and rng.random() < IMPLIED:
+        told = [name for name in told if name != "Lung Opacity"]
+    possible = set()
+    for name in real:
+        mild = name in _MINOR and all(r.severity in ("", "mild") for r in present[name])
+        if mild and certain > 1 and rng.random() < unmentioned:
+            told.remove(name)
+            certain -= 1
+        elif mild and certain > 1 and rng.random() < hedged:
+            possible.add(name)
+            certain -= 1
+    rng.shuffle(told)
+    told.sort(key=lambda name: name != "Support Devices")
+    groups = []
+    for name in told:
+        found = groups_of(name, present[name], rng, parent=has_child and name == "Lung Opacity")
+        for group in found:
+            group.hedged = name in possible
+        groups += found
     return groups
 
 
-def _sentence(template: str, group: list[Region], name: str) -> str:
-    first = group[0]
-    side, where = first.side, first.location
-    if len(group) == 2:
-        side = "bilateral"
-        ends = [r.location.removeprefix(r.side + " ") for r in group]
-        where = (
-            f"bilateral {_plural(ends[0])}" if ends[0] == ends[1] else f"{group[0].location} and {group[1].location}"
-        )
-    if name == "Pleural Effusion" and len(group) == 2:
-        template = (
-            template.replace("a {how}", "{how}").replace("effusion", "effusions").replace("there is", "there are")
-        )
-        template = template.replace("on the {side}", "on both sides")
-    how = ", ".join(first.modifiers) if first.modifiers else ""
-    text = template.format(where=where, how=how, side=side, kind=_KIND_WORDS.get(first.kind, first.kind))
-    text = " ".join(text.split()).replace(" ,", ",").replace(", .", ".").replace(",.", ".")
-    for vowel in "aeiou":
-        text = text.replace(f" a {vowel}", f" an {vowel}")
-    return text[0].upper() + text[1:]
+def _noun_phrase(group: Group, rng: np.random.Generator, *, simple: bool = False) -> tuple[str, bool]:
+    """(phrase with article, whether plural); ``simple``: without a clause that would assert the finding."""
+    if isinstance(group, Pair):
+        return group.phrase(), True
+    options = [t for t in (PARENT if group.parent else NOUNS[group.finding]) if group.fits(t)]
+    if simple:
+        options = [t.replace("{tail}", "") for t in options if not any(word in t for word in _CLAUSE)]
+    return group.fill(one(rng, options or [f"{{adj}} {phrase(group.finding)}"]), rng)
 
 
-def _plural(words: str) -> str:
-    return words + ("s" if not words.endswith("s") else "es")
+def _clauses(group: Group) -> list[str]:
+    """Whole sentences that fit; a device's own count twice."""
+    options = PARENT_CLAUSES if group.parent else CLAUSES[group.finding]
+    if group.finding == "Support Devices":
+        options += next((own for key, own in DEVICE_CLAUSES.items() if key in group.kind), ()) * 2
+    return [template for template in options if group.fits(template)]
 
 
-def _absent(present: set[str], rng: np.random.Generator) -> list[tuple[str, tuple[str, ...]]]:
-    """(sentence, findings it denies) of normal statements and negations that the present findings allow."""
-    out: list[tuple[str, tuple[str, ...]]] = []
-    told: set[str] = set()
-    for names, wordings in NORMAL:
-        if not present & set(names) and not told & set(names) and rng.random() < 0.75:
-            out.append((pick(rng, wordings), names[:2] if "Lung Opacity" not in names else ("Lung Opacity",)))
-            told |= set(names)
-    denied = [name for name in NEGATABLE if name not in present and rng.random() < 0.75]
-    if denied:
-        words = [NEGATABLE[name] for name in denied]
-        listed = (
-            words[0] if len(words) == 1 else ", ".join(words[:-1]) + (", or " if len(words) > 2 else " or ") + words[-1]
-        )
-        opening = pick(rng, ("No ", "There is no ", "No evidence of "))
-        out.append((f"{opening}{listed}.", tuple(denied)))
+def _sentence(group: Group, words: _Words, *, bare: bool = False) -> str:
+    """One sentence on a group; ``bare``: in the telegraphic style of an impression."""
+    rng = words.rng
+    if group.hedged:
+        text, plural = _noun_phrase(group, rng, simple=True)
+        frame = one(rng, frames.HEDGE_FRAMES)
+    elif not bare and rng.random() < 0.45 and (clauses := _clauses(group)):
+        text, plural = group.fill(one(rng, clauses), rng)
+        frame = "{np}"
+    else:
+        text, plural = _noun_phrase(group, rng)
+        frame = "{bare}." if bare else one(rng, _frames(group, text, words))
+    stripped = text.strip().removeprefix("a ")
+    text = frame.format(np=text, bare=stripped, **{"is": "are" if plural else "is", "has": "have" if plural else "has"})
+    text = " ".join(text.split())
+    group.note(text)
+    return finish(text)
+
+
+def _frames(group: Group, text: str, words: _Words) -> Sequence[str]:
+    clause = any(word in text for word in _CLAUSE)
+    if words.repeat and not clause and words.rng.random() < 0.5:
+        changing = group.finding in frames.CHANGING and words.rng.random() < 0.5
+        return frames.CHANGE_FRAMES if changing else frames.REPEAT_FRAMES
+    return frames.PLAIN_FRAMES if clause or words.rng.random() < 0.4 else frames.FRAMES
+
+
+def _doubts(present: Regions, words: _Words, hedged: float) -> tuple[list[str], set[str]]:
+    """(sentence, findings it is about): an absent finding left open."""
+    rng = words.rng
+    options = [name for name in frames.DOUBTED if name not in present]
+    if not options or rng.random() >= hedged:
+        return [], set()
+    name = one(rng, options)
+    words.state(name, "uncertain")
+    return [finish(one(rng, frames.DOUBT_FRAMES).format(x=one(rng, frames.DOUBTED[name])))], {name}
+
+
+def _denials(absent: Sequence[str], anything: bool, words: _Words) -> list[str]:
+    """Normal statements, negations and, at a repeat visit, what has gone; at least one when nothing is there."""
+    rng, out, told = words.rng, [], set()
+    for names, denies, wordings in frames.NORMAL:
+        free = all(name in absent and name not in told for name in names)
+        if free and (rng.random() < _NORMAL_SHARE.get(names[0], 0.6) or (not anything and "Lung Opacity" in names)):
+            out.append(finish(one(rng, wordings).format(other="otherwise " if anything else "")))
+            told |= set(denies)
+            for name in denies:
+                words.state(name, "negative")
+    if words.repeat and (gone := [n for n in _RESOLVING if n in absent and n not in told]) and rng.random() < 0.1:
+        name = one(rng, gone)
+        out.append(finish(one(rng, frames.RESOLVED).format(x=frames.DENIED[name][0])))
+        told.add(name)
+        words.state(name, "negative")
+    denied = [n for n, share in _DENIAL_SHARE.items() if n in absent and n not in told and rng.random() < share]
+    rng.shuffle(denied)
+    cut = 1 if len(denied) > 1 and rng.random() < 0.3 else len(denied)
+    for part in filter(None, (denied[:cut], denied[cut:])):
+        out.append(_denial(part, rng))
+        for name in part:
+            words.state(name, "negative")
     return out
 
 
-def _impression(present: dict[str, list[Region]], children: bool, rng: np.random.Generator) -> str:
-    main = [name for name in present if name != "Support Devices" and not (name == "Lung Opacity" and children)]
+def _denial(names: Sequence[str], rng: np.random.Generator) -> str:
+    nouns = [one(rng, frames.DENIED[name]) for name in names]
+    options = frames.DENIAL_FRAMES if len(nouns) == 2 else frames.DENIAL_FRAMES[:-1]
+    return finish(one(rng, options).format(list=listed(nouns, "or"), nor=listed(nouns, "nor")))
+
+
+def _fillers(rng: np.random.Generator, share: float) -> list[str]:
+    return [one(rng, frames.FILLER)] if rng.random() < share else []
+
+
+def _woven(body: list[str], rest: list[str], rng: np.random.Generator) -> list[str]:
+    """Denials mostly last, some between the findings."""
+    out = list(body)
+    for sentence in rest:
+        out.insert(len(out) if rng.random() < 0.75 else int(rng.random() * (len(out) + 1)), sentence)
+    return out
+
+
+def _normal(rng: np.random.Generator) -> str:
+    return one(rng, frames.IMPRESSION_NORMAL)
+
+
+def _impression(groups: Sequence[Group], doubts: Sequence[str], words: _Words) -> list[str]:
+    main = [group for group in groups if group.finding != "Support Devices" and not group.parent]
     if not main:
-        return pick(rng, _IMPRESSION_NORMAL)
-    lines = [_sentence(pick(rng, POSITIVE[name]), _group(present[name])[0], name) for name in main]
-    return lines[0] if len(lines) == 1 else " ".join(f"{i}. {line}" for i, line in enumerate(lines, 1))
-
-
-def _layout(thorax: Thorax, view: str, findings: str, impression: str, rng: np.random.Generator, repeat: bool) -> str:
-    exam = "CHEST (PA)" if view == "PA" else pick(rng, ("CHEST (PORTABLE AP)", "CHEST (AP)"))
-    person = "man" if thorax.male else "woman"
-    sections = (
-        ("EXAMINATION", exam),
-        ("INDICATION", f"___ year old {person} with {pick(rng, _INDICATION)}."),
-        ("COMPARISON", pick(rng, ("Chest radiograph from ___.", "Radiograph dated ___.")) if repeat else "None."),
-        ("FINDINGS", findings),
-        ("IMPRESSION", impression),
-    )
-    return "\n\n".join(textwrap.fill(f"{title}: {body}", 80) for title, body in sections)
+        return [*doubts, "No other acute cardiopulmonary abnormality."] if doubts else [_normal(words.rng)]
+    main.sort(key=lambda group: _IMPORTANCE.index(group.finding))
+    return [_sentence(group, words, bare=True) for group in main[: 1 + int(words.rng.random() * 4)]] + list(doubts[:1])

@@ -1,20 +1,34 @@
-"""One simulated study: a pure function of (seed, patient, study, size, site)."""
+"""One simulated study: a pure function of (seed, patient, study, size, site, traps, split)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wsrpn_vl.data.phantom.acquisition import TECHNIQUES, expose, mark
+from wsrpn_vl.data.phantom import artefacts
+from wsrpn_vl.data.phantom.acquisition import Exposure, Technique, expose
 from wsrpn_vl.data.phantom.anatomy import build_scene, cardiothoracic_ratio
-from wsrpn_vl.data.phantom.findings import ALTER, DRAW, DRAW_ORDER, parent_regions
-from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN, SITES, close_hierarchy, no_finding, sample_labels
-from wsrpn_vl.data.phantom.reports import write_report
+from wsrpn_vl.data.phantom.findings import ALTER, DRAW, draw_findings, parent_regions, restart
+from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN, SITES, Site, close_hierarchy, no_finding, sample_labels
+from wsrpn_vl.data.phantom.raster import one_thread
+from wsrpn_vl.data.phantom.reports import Report, write_report
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.thorax import Thorax, position, sample_thorax
+from wsrpn_vl.data.phantom.traps import (
+    DONORS,
+    MARK,
+    NO_TRAPS,
+    SPLITS,
+    Traps,
+    draw_quality,
+    noisy_labels,
+    report_kind,
+    spurious_present,
+    stream,
+)
+from wsrpn_vl.data.phantom.visibility import measure
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS
 
@@ -28,9 +42,13 @@ class PhantomStudy:
 
     image: (h, w) uint8, bright = dense, patient's left at the viewer's right; view: PA or AP;
     labels: 1/0 for each of the 13 observations, 1 exactly where ``regions`` has an entry;
-    regions: name -> instances with mask, location and modifiers; report: sections of text;
-    triples: (finding, location, modifiers, polarity) stated by the report;
-    attributes: sex, age, bmi, ctr (erect PA equivalent), fov_cm, site, no_finding.
+    given_labels: the labels as handed out, after label noise; regions: name -> instances with mask, location and
+    modifiers; report: the text handed out, in sections;
+    triples: (finding, location, modifiers, polarity) stated by that text;
+    attributes: sex, age, bmi, ctr (erect PA equivalent), fov_cm, site, position (erect, supine), no_finding,
+    report_kind (own, wrong, vague, template), report_of (id of the study the words belong to), mark (name of the
+    spurious mark or ""), quality (good or one of ``traps.QUALITIES``), quality_degree (0..1), flipped (observations
+    whose given label is wrong, joined by ";").
     """
 
     image_id: str
@@ -39,10 +57,12 @@ class PhantomStudy:
     view: str
     image: np.ndarray
     labels: dict[str, int]
-    regions: dict[str, tuple[Region, ...]]
+    regions: artefacts.Regions
     report: str
     triples: tuple[dict, ...]
     attributes: dict[str, str | int | float] = field(default_factory=dict)
+    given_labels: dict[str, int] = field(default_factory=dict)
+    thorax: Thorax | None = None
 
     @property
     def boxes(self) -> list[tuple[str, tuple[float, float, float, float]]]:
@@ -61,17 +81,32 @@ def studies_of(seed: int, patient: int) -> int:
     return 1 + int(rng.random() < 0.33)
 
 
-def patient_thorax(seed: int, patient: int) -> Thorax:
-    """The patient's body before posture and findings."""
-    return sample_thorax(_streams(seed, patient, _PATIENT, 3)[0])
+def study_name(patient: int, study: int = 0) -> str:
+    """Id of a study and of its image."""
+    return f"p{patient:06d}_s{study}"
 
 
-def draw_labels(seed: int, patient: int, study: int = 0) -> dict[str, int]:
-    """The labels :func:`simulate` gives, without rendering."""
+def patient_thorax(seed: int, patient: int, site: str = "A") -> Thorax:
+    """The patient's body before posture and findings, drawn from the site's demographics."""
+    hospital = lookup("phantom site", site, SITES, DataError)
+    rng = _streams(seed, patient, _PATIENT, 3)[0]
+    return sample_thorax(rng, male_share=hospital.male_share, age=hospital.age, bmi=hospital.bmi)
+
+
+def draw_labels(seed: int, patient: int, study: int = 0, site: str = "A") -> dict[str, int]:
+    """The labels :func:`simulate` is to draw, without rendering."""
+    hospital = lookup("phantom site", site, SITES, DataError)
     shared = _streams(seed, patient, _PATIENT, 3)[1]
-    return sample_labels(shared, _streams(seed, patient, study, 4)[1])
+    return sample_labels(shared, _streams(seed, patient, study, 4)[1], hospital)
 
 
+def draw_view(seed: int, patient: int, study: int = 0, site: str = "A") -> str:
+    """The view :func:`simulate` takes, without rendering."""
+    hospital = lookup("phantom site", site, SITES, DataError)
+    return _pose(hospital, None, _streams(seed, patient, study, 4)[0])[0].view
+
+
+@one_thread
 def simulate(
     seed: int,
     patient: int,
@@ -81,87 +116,173 @@ def simulate(
     study: int = 0,
     labels: Mapping[str, int] | None = None,
     view: str | None = None,
+    traps: Traps = NO_TRAPS,
+    split: str = "train",
 ) -> PhantomStudy:
     """Simulate one study.
 
     size: pixels per side; site: hospital of :data:`prior.SITES`; study: 0-based visit of the patient;
     labels: observations to draw instead of the sampled ones (missing = 0; a child of Lung Opacity sets it);
-    view: "PA" or "AP" instead of the sampled one. Each finding has its own stream of chance, so the same patient
+    view: "PA" or "AP" instead of the sampled one; traps: what is wrong on purpose; split: train, val or test, heeded
+    by the spurious mark and the label noise alone. Each finding has its own stream of chance, so the same patient
     with and without a finding differs by that finding alone.
-    Raises: DataError for a size below 64, a negative number, or an unknown site, view or observation.
+    Raises: DataError for a size below 64, a negative number, or an unknown site, view, split or observation.
     """
-    if size < MIN_SIZE or min(seed, patient, study) < 0:
-        raise DataError(
-            f"phantom: size {size} must be >= {MIN_SIZE}; seed {seed}, patient {patient} and study {study} >= 0"
-        )
+    _check(seed, patient, study, size, split, labels or {})
     hospital = lookup("phantom site", site, SITES, DataError)
-    for name in labels or {}:
-        lookup("observation", name, DRAW, DataError)
-    pose, _, chance, words, *own_streams = _streams(seed, patient, study, 4 + len(OBSERVATIONS))
-    tree = _streams(seed, patient, _PATIENT, 3)[2]
-    drawn_view = "AP" if pose.random() < hospital.ap_share else "PA"
-    technique = lookup("phantom view", view or drawn_view, TECHNIQUES[site], DataError)
-    wanted = draw_labels(seed, patient, study) if labels is None else close_hierarchy(dict(labels))
-
-    own = {name: stream.bit_generator.state for name, stream in zip(OBSERVATIONS, own_streams, strict=True)}
-    thorax = position(patient_thorax(seed, patient), technique.view, pose)
-    for name, alter in ALTER.items():
-        if wanted[name]:
-            thorax = alter(thorax, _restart(own[name]))
-    scene = build_scene(thorax, size, technique, tree)
-    regions = _draw_findings(scene, wanted, own)
-
-    picture, _ = expose(scene.maps(), scene.grid, technique, chance)
-    _lead_marker(picture, technique.view, chance)
+    drawn = _draw(seed, patient, study, size, hospital, labels, view)
+    thorax, technique = drawn.thorax, drawn.technique
+    quality = draw_quality(traps, seed, patient, study)
+    exposure = _expose(drawn, artefacts.degrade(technique, quality), hospital, stream(seed, patient, study, "leads"))
+    measured = measure(exposure, drawn.regions, drawn.scene.changes)
+    picture, regions = artefacts.reframe(exposure.picture, measured, quality)
+    hand = stream(seed, patient, study, "marks")
+    picture, regions = artefacts.finish(picture, regions, technique.view, thorax.supine, hospital.habits, hand)
+    if regions is not measured:
+        regions = _settle(regions, drawn.regions)
     got = {name: int(name in regions) for name in OBSERVATIONS}
-    report = write_report(regions, thorax, technique.view, words, repeat=study > 0)
+
+    marked = spurious_present(
+        traps, seed, patient, study, prevalence=hospital.prevalence, split=split, label=got.get(traps.spurious, 0)
+    )
+    if marked:
+        artefacts.token(picture, stream(seed, patient, study, "token"))
+    given = noisy_labels(traps, seed, patient, study, labels=got, prevalence=hospital.prevalence, split=split)
+    kind = report_kind(traps, seed, patient, study)
+    report, words_of = _words(kind, (seed, patient, study), hospital, drawn, regions, got)
+    name = study_name(patient, study)
     return PhantomStudy(
-        image_id=f"p{patient:06d}_s{study}",
+        image_id=name,
         patient_id=f"p{patient:06d}",
-        study_id=f"p{patient:06d}_s{study}",
+        study_id=name,
         view=technique.view,
         image=np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8),
         labels=got,
         regions=regions,
         report=report.text,
         triples=report.triples,
-        attributes={
-            "sex": thorax.sex,
-            "age": thorax.age,
-            "bmi": round(thorax.bmi, 1),
-            "ctr": round(cardiothoracic_ratio(thorax), 4),
-            "fov_cm": round(thorax.fov, 2),
-            "site": site,
+        attributes=_body(thorax, hospital.name)
+        | {
             "no_finding": no_finding(got),
+            "report_kind": kind,
+            "report_of": words_of,
+            "mark": MARK if marked else "",
+            "quality": quality.kind,
+            "quality_degree": round(quality.degree, 4),
+            "flipped": ";".join(n for n in OBSERVATIONS if given[n] != got[n]),
         },
+        given_labels=given,
+        thorax=thorax,
     )
 
 
-def _restart(state: Mapping[str, Any]) -> np.random.Generator:
-    """A finding's stream from its beginning, so that altering the chest and drawing on it see the same draws."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    generator.bit_generator.state = state
-    return generator
+def _check(seed: int, patient: int, study: int, size: int, split: str, labels: Mapping[str, int]) -> None:
+    if size < MIN_SIZE or min(seed, patient, study) < 0:
+        raise DataError(
+            f"phantom: size {size} must be >= {MIN_SIZE}; seed {seed}, patient {patient} and study {study} >= 0"
+        )
+    lookup("split", split, dict.fromkeys(SPLITS), DataError)
+    for name in labels:
+        lookup("observation", name, DRAW, DataError)
 
 
-def _draw_findings(
-    scene: Scene, wanted: Mapping[str, int], own: Mapping[str, Mapping[str, Any]]
+def _expose(drawn: _Drawn, technique: Technique, hospital: Site, rng: np.random.Generator) -> Exposure:
+    """The exposure, on AP films at times through monitoring leads."""
+    maps = drawn.scene.maps()
+    if technique.view == "AP" and rng.random() < hospital.habits.leads:
+        maps["metal"] = maps["metal"] + artefacts.leads(drawn.scene.grid.size, rng)
+    return expose(maps, drawn.scene.grid, technique, drawn.chance)
+
+
+def _body(thorax: Thorax, site: str) -> dict[str, str | int | float]:
+    """What is known of the patient as placed for this study."""
+    return {
+        "sex": thorax.sex,
+        "age": thorax.age,
+        "bmi": round(thorax.bmi, 1),
+        "ctr": round(cardiothoracic_ratio(thorax), 4),
+        "fov_cm": round(thorax.fov, 2),
+        "site": site,
+        "position": "supine" if thorax.supine else "erect",
+    }
+
+
+@one_thread
+def draw_regions(
+    seed: int,
+    patient: int,
+    size: int = 256,
+    site: str = "A",
+    *,
+    study: int = 0,
+    labels: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[Region, ...]]:
-    """Draw every wanted observation; Lung Opacity is drawn only when no child stands for it."""
-    has_child = any(wanted[name] for name in OPACITY_CHILDREN)
-    found: dict[str, tuple[Region, ...]] = {}
-    for name in DRAW_ORDER:
-        if wanted[name] and not (name == "Lung Opacity" and has_child):
-            found[name] = tuple(r for r in DRAW[name](scene, _restart(own[name])) if r.mask.any())
-    if has_child:
-        found["Lung Opacity"] = tuple(parent_regions(r for n in OPACITY_CHILDREN for r in found.get(n, ())))
-    return {name: found[name] for name in OBSERVATIONS if found.get(name)}
+    """The regions that :func:`simulate` draws, before exposure: no picture, no visibility, no trap."""
+    return _draw(seed, patient, study, size, lookup("phantom site", site, SITES, DataError), labels, None).regions
 
 
-def _lead_marker(picture: np.ndarray, view: str, rng: np.random.Generator) -> None:
-    """L at the viewer's right or R at the left; AP films often say so."""
-    left = bool(rng.random() < 0.75)
-    y = float(rng.uniform(0.02, 0.06))
-    mark(picture, "L" if left else "R", float(rng.uniform(0.88, 0.93) if left else rng.uniform(0.03, 0.07)), y, 0.045)
-    if rng.random() < (0.6 if view == "AP" else 0.15):
-        mark(picture, view, float(rng.uniform(0.82, 0.88) if left else rng.uniform(0.03, 0.08)), y + 0.08, 0.032)
+@dataclass(frozen=True)
+class _Drawn:
+    """A study before the exposure, and the streams that are left."""
+
+    technique: Technique
+    thorax: Thorax
+    scene: Scene
+    regions: dict[str, tuple[Region, ...]]
+    chance: np.random.Generator
+    words: np.random.Generator
+
+
+def _draw(
+    seed: int, patient: int, study: int, size: int, hospital: Site, labels: Mapping[str, int] | None, view: str | None
+) -> _Drawn:
+    pose, _, chance, words, *own_streams = _streams(seed, patient, study, 4 + len(OBSERVATIONS))
+    tree = _streams(seed, patient, _PATIENT, 3)[2]
+    technique, supine = _pose(hospital, view, pose)
+    wanted = draw_labels(seed, patient, study, hospital.name) if labels is None else close_hierarchy(dict(labels))
+    own = {name: s.bit_generator.state for name, s in zip(OBSERVATIONS, own_streams, strict=True)}
+    thorax = replace(position(patient_thorax(seed, patient, hospital.name), technique.view, pose), supine=supine)
+    for name, alter in ALTER.items():
+        if wanted[name]:
+            thorax = alter(thorax, restart(own[name]))
+    scene = build_scene(thorax, size, technique, tree)
+    return _Drawn(technique, thorax, scene, draw_findings(scene, wanted, own), chance, words)
+
+
+def _pose(hospital: Site, view: str | None, pose: np.random.Generator) -> tuple[Technique, bool]:
+    """The technique of the sampled or given view and whether the patient lies; the same draws whatever the view."""
+    at, posture = pose.random(2)
+    drawn = "AP" if at < hospital.ap_share else "PA"
+    technique = lookup("phantom view", view or drawn, hospital.techniques, DataError)
+    return technique, technique.view == "AP" and bool(posture < hospital.supine_share)
+
+
+def _words(
+    kind: str,
+    identity: tuple[int, int, int],
+    hospital: Site,
+    drawn: _Drawn,
+    regions: artefacts.Regions,
+    labels: Mapping[str, int],
+) -> tuple[Report, str]:
+    """The text handed out and the id of the study it belongs to."""
+    seed, patient, study = identity
+    if kind == "wrong":
+        donor = patient + DONORS
+        while draw_labels(seed, donor, 0, hospital.name) == labels:  # the words of an equal chest would not be wrong
+            donor += DONORS
+        other = _draw(seed, donor, 0, MIN_SIZE, hospital, None, None)
+        return write_report(other.regions, other.thorax, other.technique.view, other.words), study_name(donor)
+    report = write_report(regions, drawn.thorax, drawn.technique.view, drawn.words, repeat=study > 0, kind=kind)
+    return report, study_name(patient, study)
+
+
+def _settle(regions: artefacts.Regions, before: artefacts.Regions) -> artefacts.Regions:
+    """After regions were cut or lost: the parent is again what its children are, and goes when they are gone."""
+    kept = {name: found for name, found in regions.items() if found}
+    if any(name in before for name in OPACITY_CHILDREN):
+        kept.pop("Lung Opacity", None)
+    children = [r for name in OPACITY_CHILDREN for r in kept.get(name, ())]
+    if children:
+        kept["Lung Opacity"] = tuple(parent_regions(children))
+    return {name: kept[name] for name in OBSERVATIONS if name in kept}

@@ -1,33 +1,34 @@
-"""Write a phantom data set: PNG images, the index and its boxes.
+"""Write a phantom data set in one of the layouts of :mod:`wsrpn_vl.data.phantom.layouts`.
 
-``folder/images/<image_id>.png``, ``folder/index.parquet``, ``folder/index.boxes.parquet``, ``folder/phantom.json`` (the
-parameters) and ``folder/records/`` (what is known of each block of images, so that an interrupted run goes on where it
-stopped). The bytes of every file depend on the parameters alone, not on the number of workers.
+Beside the layout's own files there is ``folder/.phantom/``: ``phantom.json`` (the parameters) and ``records/`` (what is
+known of each block of images, so that an interrupted run goes on where it stopped). The bytes of every file depend on
+the parameters alone, not on the number of workers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-from PIL import Image
-
+from wsrpn_vl.data.phantom.layouts import LAYOUTS
 from wsrpn_vl.data.phantom.prior import SITES
-from wsrpn_vl.data.phantom.study import MIN_SIZE, PhantomStudy, simulate, studies_of
+from wsrpn_vl.data.phantom.records import HIDDEN, Case, Record, Records, Settings, record_of, record_path, write_rows
+from wsrpn_vl.data.phantom.study import MIN_SIZE, simulate, studies_of
+from wsrpn_vl.data.phantom.traps import NO_TRAPS, SPLITS, Traps
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.files import replacing, write_text
-from wsrpn_vl.labels import OBSERVATIONS, label_column
 from wsrpn_vl.progress import progress as progress_bar
 
-VERSION = 1  # raise whenever the pictures or words of a given seed change
-SPLITS = ("train", "val", "test")
+VERSION = 2  # raise whenever the pictures, words or files of a given seed change
 _BLOCK = 32  # images per record file and per unit of work
 
 
@@ -57,48 +58,53 @@ def write_phantom(
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15),
     workers: int = 1,
     progress: bool = True,
+    layout: str = "native",
+    traps: Traps = NO_TRAPS,
 ) -> Path:
-    """Write ``images`` simulated radiographs of ``size`` x ``size`` pixels and return the path of ``index.parquet``.
+    """Write ``images`` simulated radiographs of ``size`` x ``size`` pixels.
 
-    splits: shares of train, val, test; a patient is in one only. workers: processes. A folder written before with the
-    same size, seed and site is continued: its valid images are kept.
+    splits: shares of train, val, test; a patient is in one only. workers: processes. layout: a key of ``LAYOUTS``;
+    every layout holds the same patients. traps: what is wrong on purpose. A folder written before with the same
+    parameters is continued: its valid images are kept, and so are those beyond ``images``.
+    Returns the path of ``index.parquet``, of the other layouts the folder that a user would have downloaded.
     Raises: DataError if a parameter is out of range, or the folder holds a phantom of other parameters.
     """
     folder = Path(folder)
-    _check(images, size, seed, site, splits, workers)
-    _claim(folder, {"format": "wsrpn-vl phantom", "version": VERSION, "size": size, "seed": seed, "site": site})
-    studies = plan(images, seed)
-    blocks = [studies[i : i + _BLOCK] for i in range(0, len(studies), _BLOCK)]
-    jobs = [(folder, number, block, size, seed, site) for number, block in enumerate(blocks)]
+    settings = Settings(size, seed, site, (splits[0], splits[1], splits[2]) if len(splits) == 3 else splits, traps)
+    _check(images, settings, workers)
+    chosen = lookup("phantom layout", layout, LAYOUTS, DataError)
+    _claim(folder, {"format": "wsrpn-vl phantom", "version": VERSION, "layout": layout, **asdict(settings)})
+    cases = _cases(images, settings)
+    blocks = [cases[i : i + _BLOCK] for i in range(0, len(cases), _BLOCK)]
+    jobs = [(folder, number, block, layout) for number, block in enumerate(blocks)]
     bar = progress_bar("phantom") if progress else nullcontext(lambda done, total: None)
     finished = 0
     with bar as report:
         for done in _run(jobs, workers):
             finished += done
             report(finished, images)
-    records = [
-        row for number in range(len(blocks)) for row in json.loads(_record_path(folder, number).read_text("utf-8"))
-    ]
-    return _write_tables(folder, records[:images], splits)
+    return chosen.tables(folder, Records(folder, [len(block) for block in blocks], settings), settings)
 
 
-def _check(images: int, size: int, seed: int, site: str, splits: Sequence[float], workers: int) -> None:
+def _check(images: int, settings: Settings, workers: int) -> None:
     if images < 1:
         raise DataError(f"phantom: images={images}; ask for at least 1")
-    if size < MIN_SIZE:
-        raise DataError(f"phantom: size={size}; the smallest size is {MIN_SIZE} pixels")
-    if seed < 0:
-        raise DataError(f"phantom: seed={seed}; use 0 or a positive number")
+    if settings.size < MIN_SIZE:
+        raise DataError(f"phantom: size={settings.size}; the smallest size is {MIN_SIZE} pixels")
+    if settings.seed < 0:
+        raise DataError(f"phantom: seed={settings.seed}; use 0 or a positive number")
     if workers < 1:
         raise DataError(f"phantom: workers={workers}; use at least 1")
+    splits = settings.splits
     if len(splits) != 3 or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
         raise DataError(f"phantom: splits={tuple(splits)}; give three shares (train, val, test) that sum to 1")
-    lookup("phantom site", site, SITES, DataError)
+    lookup("phantom site", settings.site, SITES, DataError)
 
 
 def _claim(folder: Path, parameters: dict[str, Any]) -> None:
     """Record the parameters, or make sure that the folder's own are the same."""
-    path = folder / "phantom.json"
+    path = folder / HIDDEN / "phantom.json"
+    parameters = json.loads(json.dumps(parameters))  # as they will be read back
     if path.exists():
         try:
             known = json.loads(path.read_text("utf-8"))
@@ -110,11 +116,22 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> None:
                 f"{folder} holds a phantom of another {', '.join(keys) or 'kind'}; choose another folder or delete it"
             )
     try:
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        (folder / "records").mkdir(exist_ok=True)
+        record_path(folder, 0).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot create the folder ({error.strerror})") from None
     write_text(path, json.dumps(parameters, indent=1))
+
+
+def _cases(images: int, settings: Settings) -> list[Case]:
+    """The planned images with their split and the patient's place in it."""
+    out: list[Case] = []
+    before: Counter[str] = Counter()
+    for patient, study in plan(images, settings.seed):
+        split = split_of(patient, settings.splits)
+        if study == 0:
+            before[split] += 1
+        out.append(Case(patient, study, split, before[split] - 1, settings))
+    return out
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
@@ -137,98 +154,44 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
             raise
 
 
-def _write_block(job: tuple[Path, int, list[tuple[int, int]], int, int, str]) -> int:
-    """Write one block's images, then its record; a block whose record and images are whole is left alone."""
-    folder, number, block, size, seed, site = job
-    if _is_whole(folder, number, block, size):
-        return len(block)
-    rows = []
-    for patient, study in block:
-        one = simulate(seed, patient, size, site, study=study)
-        _write_png(folder / "images" / f"{one.image_id}.png", one)
-        rows.append(_row(one))
-    write_text(_record_path(folder, number), json.dumps(rows))
-    return len(block)
+def _write_block(job: tuple[Path, int, list[Case], str]) -> int:
+    """Write one block's images, then its record; a block whose record and files are whole is left alone."""
+    folder, number, cases, name = job
+    if _is_whole(folder, number, cases):
+        return len(cases)
+    layout = LAYOUTS[name]
+    records: list[Record] = []
+    sums: list[dict[str, int]] = []
+    for case in cases:
+        s = case.settings
+        one = simulate(s.seed, case.patient, s.size, s.site, study=case.study, traps=s.traps, split=case.split)
+        files = layout.files(one, case)
+        for relative, data in files.items():
+            _write_bytes(folder / relative, data)
+        records.append(record_of(one, case, layout.extra(one, case)))
+        sums.append({relative: zlib.crc32(data) for relative, data in files.items()})
+    write_text(record_path(folder, number), write_rows(records, sums))
+    return len(cases)
 
 
-def _is_whole(folder: Path, number: int, block: list[tuple[int, int]], size: int) -> bool:
+def _is_whole(folder: Path, number: int, cases: list[Case]) -> bool:
     try:
-        rows = json.loads(_record_path(folder, number).read_text("utf-8"))
-        wanted = [f"p{patient:06d}_s{study}" for patient, study in block]
-        if [row["image_id"] for row in rows[: len(block)]] != wanted:
+        rows = json.loads(record_path(folder, number).read_text("utf-8"))
+        wanted = [[case.patient, case.study, case.split, case.rank] for case in cases]
+        if [row["case"] for row in rows[: len(cases)]] != wanted:
             return False
-        for image_id in wanted:
-            with Image.open(folder / "images" / f"{image_id}.png") as image:
-                if image.size != (size, size) or image.mode != "L":
-                    return False
-                image.load()
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
+        return all(
+            zlib.crc32((folder / name).read_bytes()) == value
+            for row in rows[: len(cases)]
+            for name, value in row["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return True
 
 
-def _row(one: PhantomStudy) -> dict[str, Any]:
-    return {
-        "image_id": one.image_id,
-        "patient": int(one.patient_id[1:]),
-        "patient_id": one.patient_id,
-        "study_id": one.study_id,
-        "view": one.view,
-        "size": one.image.shape[0],
-        "labels": [one.labels[name] for name in OBSERVATIONS],
-        "boxes": [[name, *box] for name, box in one.boxes],
-        "text": one.report,
-        "triples": one.triples,
-        "attributes": one.attributes,
-    }
-
-
-def _write_tables(folder: Path, records: Iterable[dict[str, Any]], splits: Sequence[float]) -> Path:
-    from wsrpn_vl.data.index import BOX_COLUMNS, write_index  # here, because drawing workers never need the tables
-
-    records = list(records)
-    frame = pl.DataFrame(
-        {
-            "dataset": ["phantom"] * len(records),
-            "split": [split_of(r["patient"], splits) for r in records],
-            "image_id": [r["image_id"] for r in records],
-            "patient_id": [r["patient_id"] for r in records],
-            "study_id": [r["study_id"] for r in records],
-            "view": [r["view"] for r in records],
-            "path": [f"images/{r['image_id']}.png" for r in records],
-            "width": pl.Series([r["size"] for r in records], dtype=pl.Int32),
-            "height": pl.Series([r["size"] for r in records], dtype=pl.Int32),
-            **{
-                label_column(name): pl.Series([r["labels"][i] for r in records], dtype=pl.Int8)
-                for i, name in enumerate(OBSERVATIONS)
-            },
-            "text": [r["text"] for r in records],
-            "triples": [json.dumps(r["triples"]) for r in records],
-        }
-    )
-    boxes = pl.DataFrame(
-        [(r["image_id"], *box, "simulated") for r in records for box in r["boxes"]],
-        schema=BOX_COLUMNS,
-        orient="row",
-    )
-    return write_index(
-        frame,
-        boxes,
-        folder / "index.parquet",
-        dataset="phantom",
-        root=folder,
-        classes=OBSERVATIONS,
-        box_complete=dict.fromkeys(OBSERVATIONS, True),
-        boxed_classes=OBSERVATIONS,
-        text_origin="report",
-        notes=("simulated chest radiographs; every finding is boxed",),
-    )
-
-
-def _record_path(folder: Path, number: int) -> Path:
-    return folder / "records" / f"{number:06d}.json"
-
-
-def _write_png(path: Path, one: PhantomStudy) -> None:
+def _write_bytes(path: Path, data: bytes) -> None:
+    """Only if it differs: whole files keep their time stamp."""
+    if path.exists() and path.read_bytes() == data:
+        return
     with replacing(path) as temporary:
-        Image.fromarray(one.image).save(temporary, format="PNG", compress_level=3)
+        temporary.write_bytes(data)

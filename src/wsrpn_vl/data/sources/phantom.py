@@ -5,34 +5,41 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from wsrpn_vl.data.index import read_index
-from wsrpn_vl.data.sources.tables import SourceTables, box_frame
+import polars as pl
+
+from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, read_index
+from wsrpn_vl.data.phantom.records import HIDDEN
+from wsrpn_vl.data.sources.tables import SourceTables
 from wsrpn_vl.errors import DataError
 
 
 def build(root: Path | str) -> SourceTables:
-    """Tables of a written phantom folder: its own index, and the boxes of its records.
+    """Tables of a phantom in the native layout: its own index, and the boxes of its records.
 
-    Raises: DataError if ``root`` holds no written phantom, or its records are broken.
+    Raises: DataError if ``root`` holds no such phantom, or its records are broken.
     """
     root = Path(root)
     path = root / "index.parquet"
     if not path.exists():
-        raise DataError(f"{root}: no index.parquet; write the phantom first (wsrpn-vl phantom {root})")
+        raise DataError(f"{root}: no index.parquet; write the phantom first (wsrpn-vl phantom write {root})")
     index = read_index(path)
     known = set(index.frame["image_id"])
     rows = []
-    for record in sorted((root / "records").glob("*.json")):
+    for record in sorted((root / HIDDEN / "records").glob("*.json")):
         try:
             studies = json.loads(record.read_text("utf-8"))
             rows += [
-                (s["image_id"], *box, "simulated") for s in studies for box in s["boxes"] if s["image_id"] in known
+                (s["image_id"], f["name"], *f["box"], "simulated", f["visibility"])
+                for s in studies
+                for f in s["findings"]
+                if s["image_id"] in known
             ]
         except (OSError, ValueError, KeyError, TypeError):
-            raise DataError(f"{record}: broken record; write the phantom again (wsrpn-vl phantom {root})") from None
+            mend = f"write the phantom again (wsrpn-vl phantom write {root})"
+            raise DataError(f"{record}: broken record; {mend}") from None
     return SourceTables(
         frame=index.frame,
-        boxes=box_frame(rows),
+        boxes=pl.DataFrame(rows, schema=BOX_COLUMNS | BOX_OPTIONAL, orient="row"),
         dataset=index.dataset,
         classes=index.classes,
         box_complete=index.box_complete,

@@ -1,0 +1,125 @@
+"""Triples: what a report states, as finding > location > modifiers with a polarity, and the captions made from them.
+
+The one home of the form: the index keeps a JSON list of ``{finding, location, modifiers, polarity}`` per image.
+Captions at three levels of detail are the hierarchy of §9.1.3; empty levels of a triple are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.labels import OBSERVATIONS, phrase
+
+POLARITIES = ("positive", "negative", "uncertain")
+NORMAL = "No acute cardiopulmonary abnormality."
+LEVELS = ("finding", "location", "modifiers")
+
+
+@dataclass(frozen=True)
+class Triple:
+    """One statement. finding: class name; location: where, "" if not said; modifiers: how, in the text's words.
+
+    Raises: DataError for an empty finding, a polarity that is none of :data:`POLARITIES`, or a field of another type.
+    """
+
+    finding: str
+    location: str = ""
+    modifiers: tuple[str, ...] = ()
+    polarity: str = "positive"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.modifiers, str):
+            object.__setattr__(self, "modifiers", tuple(self.modifiers))
+        words = (self.finding, self.location, self.polarity, *self.modifiers)
+        if isinstance(self.modifiers, str) or not all(isinstance(word, str) for word in words) or not self.finding:
+            raise DataError(
+                f"triple {self.finding!r}: finding and location are words, modifiers a list of words, finding not empty"
+            )
+        lookup("polarity", self.polarity, dict.fromkeys(POLARITIES), DataError)
+
+    def as_dict(self) -> dict:
+        """The JSON form."""
+        return {**asdict(self), "modifiers": list(self.modifiers)}
+
+    @classmethod
+    def from_dict(cls, form: dict) -> Triple:
+        """The triple of a JSON object with exactly :data:`KEYS`. Raises: DataError."""
+        modifiers = form.get("modifiers") if isinstance(form, dict) else None
+        if not isinstance(form, dict) or set(form) != set(KEYS) or not isinstance(modifiers, (list, tuple)):
+            raise DataError(f"triple {form!r}: not an object with exactly {', '.join(KEYS)} (modifiers: a list)")
+        return cls(**form)
+
+
+KEYS = tuple(field.name for field in fields(Triple))
+
+
+def to_json(triples: Iterable[Triple]) -> str:
+    """JSON list for the index's ``triples`` column."""
+    return json.dumps([triple.as_dict() for triple in triples])
+
+
+def from_json(text: str) -> tuple[Triple, ...]:
+    """Triples of one cell of the index. Raises: DataError unless a JSON list of valid triples."""
+    try:
+        items = json.loads(text)
+    except ValueError:
+        items = None
+    if not isinstance(items, list):
+        raise DataError(f"triples {text[:40]!r}: not a JSON list")
+    return tuple(Triple.from_dict(item) for item in items)
+
+
+def place(location: str) -> str:
+    """``location`` with its preposition: "at the left base", "on the right", "" for nowhere."""
+    if location in ("", "right", "left", "bilateral"):
+        return {"": "", "bilateral": "on both sides"}.get(location, f"on the {location}")
+    last = location.rsplit(" ", 1)[-1]
+    if last in ("base", "bases", "apex", "apices", "angle", "angles"):
+        return f"at the {location}"
+    return f"along the {location}" if last.rstrip("s") in ("wall", "fissure", "hemidiaphragm") else f"in the {location}"
+
+
+def hierarchical_captions(triples: Iterable[Triple]) -> tuple[str, str, str]:
+    """(finding level, finding + location level, finding + location + modifiers level) of one image.
+
+    One sentence per finding in the order of :data:`OBSERVATIONS`, whatever the order of ``triples``; "possible" before
+    a finding that is only uncertain; negative statements are left out; :data:`NORMAL` when nothing remains.
+    """
+    told = [triple for triple in triples if triple.polarity != "negative"]
+    certain = {triple.finding for triple in told if triple.polarity == "positive"}
+    told = [triple for triple in told if triple.polarity == "positive" or triple.finding not in certain]
+    names = sorted({triple.finding for triple in told}, key=_rank)
+    levels: list[list[str]] = [[], [], []]
+    for name in names:
+        head = phrase(name) if name in certain else f"possible {phrase(name)}"
+        own = sorted((t for t in told if t.finding == name), key=lambda t: (t.location, t.modifiers))
+        where = _distinct(place(t.location) for t in own)
+        how = _distinct(", ".join(filter(None, (place(t.location), *t.modifiers))) for t in own)
+        levels[0].append(_sentence(head, ()))
+        levels[1].append(_sentence(head, where))
+        levels[2].append(_sentence(head, how))
+    finding, location, modifiers = (" ".join(level) if level else NORMAL for level in levels)
+    return finding, location, modifiers
+
+
+def flat_caption(triples: Iterable[Triple]) -> str:
+    """The most detailed of :func:`hierarchical_captions`."""
+    return hierarchical_captions(triples)[-1]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (OBSERVATIONS.index(name) if name in OBSERVATIONS else len(OBSERVATIONS), name)
+
+
+def _distinct(parts: Iterable[str]) -> list[str]:
+    return [part for part in dict.fromkeys(parts) if part]
+
+
+def _sentence(head: str, parts: Sequence[str]) -> str:
+    """``head part; part.``; a part that names no place follows a comma."""
+    placed = parts and parts[0].startswith(("in ", "at ", "on ", "along "))
+    text = head + (("" if placed else ",") + " " + "; ".join(parts) if parts else "")
+    return text[0].upper() + text[1:] + "."
