@@ -140,11 +140,13 @@ def test_phantom_write_tells_its_layouts_and_returns_the_data_sets_folder(tmp_pa
 
     told = " ".join(call("phantom", "write", "--help").replace("│", " ").split())
     assert all(layout in told for layout in LAYOUTS)
-    arguments = ("--layout", "chexpert", "--images", 3, "--size", 64, "--spurious", "Edema", "--json")
+    arguments = ["--layout", "chexpert", "--images", 3, "--size", 64, "--spurious", "Edema", "--json"]
+    arguments += ["--spurious-base", 0.2, "--splits", 0.5, 0.25, 0.25]
     result = json.loads(last(call("phantom", "write", tmp_path / "d", *arguments)))
     assert result["path"] == str(tmp_path / "d" / "CheXpert-v1.0-small") and Path(result["path"]).is_dir()
     claimed = json.loads((tmp_path / "d" / ".phantom" / "phantom.json").read_text())
     assert (claimed["layout"], claimed["traps"]["spurious"], claimed["size"]) == ("chexpert", "Edema", 64)
+    assert claimed["traps"]["spurious_base"] == 0.2 and claimed["splits"] == [0.5, 0.25, 0.25]
 
 
 def test_help_names_all_verbs_and_the_order() -> None:
@@ -178,6 +180,11 @@ def test_config_shows_and_explains() -> None:
         (["phantom", "write", "x", "--layout", "nihh"], "did you mean 'nih'"),
         (["phantom", "write", "x", "--spurious", "Edem"], "Edema"),
         (["phantom", "write", "x", "--label-noise", "2"], "label_noise"),
+        (["phantom", "write", "x", "--images", "0"], "at least 1"),
+        (["phantom", "write", "x", "--splits", "0.5", "0.4", "0.3"], "sum to 1"),
+        (["phantom", "sheet", "x.jpg"], ".png"),
+        (["phantom", "sheet", "x.png", "--size", "8"], "size=8"),
+        (["phantom", "calibration", "nowhere"], "no phantom there"),
     ],
 )
 def test_bad_input_is_one_line_without_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -28,3 +28,10 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
         temporary.write_text("new ü")
         assert path.read_text() == "old"
     assert path.read_text(encoding="utf-8") == "new ü"
+
+
+def test_an_error_names_the_wanted_path_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder") as caught:
+        write_text(tmp_path / "folder", "x")
+    assert caught.value.filename == str(tmp_path / "folder") and "tmp'" not in str(caught.value)

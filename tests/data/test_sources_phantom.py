@@ -30,6 +30,10 @@ def test_indexing_a_phantom_again_changes_nothing(tmp_path: Path) -> None:
 def test_folders_without_a_whole_phantom_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no index\.parquet; write the phantom first"):
         build_index("phantom", tmp_path, tmp_path / "out")
+    write_phantom(tmp_path / "nih", images=1, size=64, layout="nih", progress=False)
+    with pytest.raises(DataError, match="a phantom of the layout nih; index it as that data set"):
+        build_index("phantom", tmp_path / "nih", tmp_path / "out")
+    tmp_path = tmp_path / "native"
     write_phantom(tmp_path, images=2, size=64, progress=False)
     record = next((tmp_path / ".phantom" / "records").iterdir())
     record.write_text("[{")

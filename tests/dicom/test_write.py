@@ -78,3 +78,12 @@ def test_a_colour_or_float_picture_is_refused() -> None:
     for wrong in (PICTURE / 255, np.stack([PICTURE] * 3, -1)):
         with pytest.raises(ValueError, match="uint8"):
             radiograph_bytes(wrong, FULL)
+
+
+@pytest.mark.parametrize(("photometric", "sign"), [("MONOCHROME1", 1), ("MONOCHROME2", -1)])
+def test_the_sign_tells_which_values_saw_less_of_the_beam(photometric: str, sign: int, tmp_path: Path) -> None:
+    """-1: higher values, less intensity behind the patient; stored values rise with density in MONOCHROME2 alone."""
+    header = dataclasses.replace(FULL, modality="DX", photometric=photometric)
+    ds = pydicom.dcmread(write_radiograph(tmp_path / "x.dcm", PICTURE, header))
+    density = np.corrcoef(ds.pixel_array.ravel(), PICTURE.ravel())[0, 1]
+    assert ds.PixelIntensityRelationshipSign == sign == -np.sign(density)

@@ -62,6 +62,15 @@ def test_a_pair_is_as_visible_as_its_most_visible_box_and_unknown_pairs_are_in_n
     assert [t.ignore[:, 0].tolist() for t in split[1]] == [[True, True, False, False], [False, True, True, False]]
 
 
+def test_a_labelled_finding_without_a_box_is_in_no_part() -> None:
+    truth = eight()
+    labels = truth.labels.copy()
+    labels[9] = 1
+    split = split_by_visibility(replace(truth, labels=labels), 4)
+    assert split is not None
+    assert all(t.ignore[9, 0] and np.isnan(t.labels[9, 0]) and not t.ignore[8, 0] for t in split[1])
+
+
 def test_what_was_ignored_before_stays_ignored() -> None:
     truth = eight()
     before = truth.ignore.copy()

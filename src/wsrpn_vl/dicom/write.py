@@ -122,7 +122,8 @@ def _identify(ds: Dataset, header: Header) -> None:
         ds.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence()
     if header.modality == "DX":
         ds.PresentationIntentType, ds.ImageLaterality = "FOR PRESENTATION", "U"
-        ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", 1
+        ds.PixelIntensityRelationship = "LOG"
+        ds.PixelIntensityRelationshipSign = 1 if header.photometric == "MONOCHROME1" else -1  # PS3.3 C.8.11.3.1.2
         ds.AnatomicRegionSequence = Sequence([_code("T-D3000", "Chest")])
         ds.AcquisitionContextSequence = Sequence()
         ds.DetectorType = "DIRECT"

@@ -2,7 +2,8 @@
 
 A pair (image, class) with reference boxes is as visible as its most visible box. Per class the pairs are cut at the
 quantiles of that value, so that every part has the same classes and nearly the same number of findings. In a part, the
-pairs of the other parts are left out of boxes and labels alike; images without the finding are the same in all.
+pairs of the other parts are left out of boxes and labels alike, and so is a labelled finding without a box, as nothing
+is known of its visibility; images without the finding are the same in all.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def pair_visibility(truth: Truth) -> np.ndarray | None:
 def split_by_visibility(truth: Truth, parts: int = PARTS) -> tuple[np.ndarray, list[Truth]] | None:
     """(c, parts + 1) quantiles of each class (NaN without boxes), and the truth of each part; None if never known.
 
-    In a part, pairs with a box that belong to another part, or of unknown visibility, are ignored and have label NaN.
+    In a part, pairs with the finding that belong to another part, or are of unknown visibility, are ignored and have
+    label NaN.
     """
     values = pair_visibility(truth)
     if values is None or np.isnan(values).all():
@@ -62,10 +64,10 @@ def split_by_visibility(truth: Truth, parts: int = PARTS) -> tuple[np.ndarray, l
         cuts[k] = np.quantile(values[known, k], np.linspace(0, 1, parts + 1))
         ranked = known[np.argsort(values[known, k], kind="stable")]
         part_of[ranked, k] = np.arange(len(ranked)) * parts // len(ranked)  # by rank: ties do not make parts unequal
-    boxed = truth.box_counts > 0
+    present = (truth.box_counts > 0) | (truth.labels == 1)
     truths = []
     for part in range(parts):
-        outside = boxed & (part_of != part)
+        outside = present & (part_of != part)
         labels = np.where(outside, np.nan, truth.labels)
         truths.append(replace(truth, ignore=truth.ignore | outside, labels=labels))
     return cuts, truths

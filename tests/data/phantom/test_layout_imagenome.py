@@ -13,10 +13,13 @@ import polars as pl
 import pytest
 
 from fixtures.layouts import CXR, DICOM_ID, IMAGENOME, SIZE, names, table
+from wsrpn_vl.data.phantom.layouts.imagenome_words import DEVICES, Sentence, reason, sentences, statements
 from wsrpn_vl.data.phantom.layouts.regions import GOLD, REGIONS, anatomy_boxes
+from wsrpn_vl.data.phantom.records import Case, Record, Settings
 from wsrpn_vl.data.phantom.study import patient_thorax
 from wsrpn_vl.data.phantom.thorax import position
-from wsrpn_vl.data.phantom.traps import Quality
+from wsrpn_vl.data.phantom.traps import NO_TRAPS, Quality
+from wsrpn_vl.text.triples import Triple
 
 Root = Callable[[str], Path]
 
@@ -126,3 +129,52 @@ def test_regions_follow_a_spoilt_picture(kind: str) -> None:
     assert all(0 <= x1 < x2 <= 128 and 0 <= y1 < y2 <= 128 for x1, y1, x2, y2 in moved.values())
     same = anatomy_boxes(chest, "PA", 128, Quality("motion", 0.8))
     assert same == plain
+
+
+def test_an_attribute_of_a_device_has_the_sentence_that_names_it(graphs: list[dict]) -> None:
+    named = {label: re.compile(words) for words, _, label in DEVICES}
+    seen = set()
+    for g in graphs:
+        for a in g["attributes"]:
+            for triplets, phrase in zip(a["attributes"], a["phrases"], strict=True):
+                assert not phrase.startswith("FINAL REPORT")
+                for category, there, label in (t.split("|") for t in triplets):
+                    if category in ("device", "tubesandlines") and there == "yes":
+                        seen.add(label)
+                        assert named[label].search(phrase.lower()), (label, phrase)
+    assert len(seen) > 3
+
+
+def record(text: str, *triples: tuple[str, str, tuple[str, ...], str]) -> Record:
+    case = Case(0, 0, "train", 0, Settings(64, 0, "A", (1, 0, 0), NO_TRAPS))
+    told = tuple(Triple(*triple).as_dict() for triple in triples)
+    return Record(case, "i", "p", "s", "AP", {}, {}, (), text, told, {})
+
+
+def test_sentences_leave_titles_and_numbers_out_and_keep_the_reason_whole() -> None:
+    text = (
+        " WET READ: ___ ___\n No pneumothorax.\n ______________\n        FINAL REPORT\n CHEST RADIOGRAPH\n \n"
+        " INDICATION:  ___F with cough  // ? effusion\n \n COMPARISON:  None.\n \n IMPRESSION: \n \n"
+        " 1.  ET tube 4.4 cm above the carina.\n 2.  No effusion, per Dr. ___.\n"
+    )
+    assert sentences(record(text)) == [
+        Sentence(0, "prelimread", "___ ___ No pneumothorax."),
+        Sentence(1, "history", "___F with cough // ? effusion"),
+        Sentence(2, "finalreport", "ET tube 4.4 cm above the carina."),
+        Sentence(3, "finalreport", "No effusion, per Dr. ___."),
+    ]
+    bare = record("  FINAL REPORT\n HISTORY:  ___M with pain.\n \n The lungs are clear.\n")
+    assert reason(bare) == "___M with pain." and sentences(bare)[-1].text == "The lungs are clear."
+
+
+def test_a_device_is_told_by_its_own_words_not_by_others_in_the_report() -> None:
+    text = " FINDINGS:  A left pacemaker is seen. Left chest tube. Support equipment includes a right PICC.\n"
+    devices = [
+        ("Support Devices", "", (name, side), "positive")
+        for name, side in (("PICC", "right"), ("chest tube", "left"), ("pacemaker", "left"))
+    ]
+    assert [(s.label, s.sentence.text) for s in statements(record(text, *devices))] == [
+        ("cardiac pacer and wires", "A left pacemaker is seen."),
+        ("chest tube", "Left chest tube."),
+        ("picc", "Support equipment includes a right PICC."),
+    ]

@@ -152,6 +152,9 @@ def test_figure_and_numbers_are_written(written: Path, tmp_path: Path) -> None:
     assert record["git_commit"] is None or record["machine"]["cores"]
     again = write_calibration(found, tmp_path / "again.png")
     assert again.read_bytes() == path.read_bytes()
+    with pytest.raises(DataError, match=r"give a name that ends in \.png"):
+        write_calibration(found, tmp_path / "c.json")  # the figure would overwrite the numbers
+    assert not (tmp_path / "c.json").exists()
 
 
 def test_folders_without_whole_records_are_named(written: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from wsrpn_vl.data.phantom.findings import DRAW, draw_findings
 from wsrpn_vl.data.phantom.lesions import lung_lesion
 from wsrpn_vl.data.phantom.opacities import fill, seen
 from wsrpn_vl.data.phantom.pneumothorax import pneumothorax, push_down
-from wsrpn_vl.data.phantom.rays import Beam, Grid
+from wsrpn_vl.data.phantom.raster import Grid
+from wsrpn_vl.data.phantom.rays import Beam
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.solids import bullet, ellipsoid, moved
 from wsrpn_vl.data.phantom.study import draw_regions, simulate
@@ -31,7 +32,7 @@ SIZE = 96
 
 def chest(seed: int, view: str = "PA", supine: bool = False) -> Thorax:
     rng = np.random.default_rng(seed)
-    return replace(position(sample_thorax(rng), view, rng), supine=supine, rotation=0.0)
+    return replace(position(sample_thorax(rng), view, rng, supine=supine), rotation=0.0)
 
 
 def scene_of(thorax: Thorax, view: str = "PA") -> Scene:

@@ -94,13 +94,6 @@ def test_tissues_rank_as_in_life() -> None:
         assert mu["lung"] == pytest.approx(mu["soft"] * 0.26 / 1.06, rel=0.01)
 
 
-def test_what_is_near_the_source_is_magnified() -> None:
-    """PA: the front of the chest lies at the detector; AP: the back does."""
-    assert PA.magnify(5.0) < 1 < PA.magnify(-5.0)
-    assert AP.magnify(-5.0) < 1 < AP.magnify(5.0)
-    assert PA.magnify(0.0) == AP.magnify(0.0) == 1.0
-
-
 def test_display_response_is_monotone_and_bounded() -> None:
     signal = np.linspace(0, 6, 64 * 64, dtype=np.float32).reshape(64, 64)
     shown = respond(signal, Look(), 0.5)(signal).ravel()

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from fixtures.report_reader import WORDS, polarity_of, sentences
 from wsrpn_vl.data.phantom import phrases
 from wsrpn_vl.data.phantom.prior import close_hierarchy
 from wsrpn_vl.data.phantom.report_form import lay_out
@@ -21,24 +22,6 @@ from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS
 from wsrpn_vl.text.sections import describing_text
 
-WORDS = {
-    "Enlarged Cardiomediastinum": r"widen|mediastin",
-    "Cardiomegaly": r"cardiomegaly|cardiac|heart",
-    "Lung Opacity": r"opacit|opacif|lungs|density",
-    "Lung Lesion": r"nodul|mass\b|lesion",
-    "Edema": r"edema",
-    "Consolidation": r"consolidat",
-    "Pneumonia": r"pneumonia",
-    "Atelectasis": r"atelecta|collapse",
-    "Pneumothorax": r"pneumothora",
-    "Pleural Effusion": r"effusion|pleural fluid",
-    "Pleural Other": r"thickening|plaque|cap\b",
-    "Fracture": r"fracture",
-    "Support Devices": r"tube|catheter|pacemaker|pacing|PICC|wires|defibrillator|ICD|port-a-cath",
-}
-DENIAL = r"\b(no|not|normal|unremarkable|clear|intact|limits|absent|resolved|resolution|without|negative|neither)\b"
-DOUBT = r"possible|\bmay\b|suspected|exclude|question|probable|suggestion|rule out"
-NO_DENIAL = r"no significant change|not changed|wires are intact"
 HEADERS = r"EXAM|INDICATION|HISTORY|TECHNIQUE|COMPARISON|INFORMATION|REPORT|year|___ ?[MF]\b|Frontal view|view of the"
 MASK = np.ones((2, 2), bool)
 
@@ -144,17 +127,6 @@ def certain() -> list[tuple[dict[str, list[Region]], Report]]:
 @lru_cache(maxsize=1)
 def doubtful() -> list[tuple[dict[str, list[Region]], Report]]:
     return draw(300, unmentioned=0.3, hedged=0.5)
-
-
-def sentences(text: str) -> list[str]:
-    return [s for s in re.split(r"(?<=[a-z_T])\.\s+|(?<=[a-z_T])\.$|(?:^|\s)\d+\.\s", text) if s and s.strip()]
-
-
-def polarity_of(sentence: str) -> str:
-    plain = re.sub(NO_DENIAL, "", sentence, flags=re.I)
-    if re.search(DOUBT, plain, re.I):
-        return "uncertain"
-    return "negative" if re.search(DENIAL, plain, re.I) else "positive"
 
 
 def test_every_report_gives_its_describing_words_and_no_others() -> None:

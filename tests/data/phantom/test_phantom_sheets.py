@@ -74,15 +74,25 @@ def test_real_rows_follow_the_phantom(tmp_path: Path) -> None:
     [
         ({"findings": ("Edma",)}, "unknown observation 'Edma'; did you mean 'Edema'"),
         ({"columns": 0}, "give at least 1"),
+        ({"findings": ("Edema",), "size": 3}, "size=3; the smallest"),
+        ({"findings": ("Edema",), "seed": -3}, "seed=-3; use 0"),
         ({"site": "Z", "findings": ("Edema",)}, "unknown phantom site 'Z'"),
     ],
 )
 def test_a_wrong_wish_is_one_line(tmp_path: Path, options: dict, words: str) -> None:
+    wishes: dict = {"size": SIZE} | options
     with pytest.raises(DataError, match=words) as caught:
-        contact_sheet(tmp_path / "sheet.png", size=SIZE, **options)
+        contact_sheet(tmp_path / "sheet.png", **wishes)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Data_Entry_2017_v2020.csv"):
         contact_sheet(tmp_path / "out" / "sheet.png", findings=("Edema",), beside=tmp_path)
+
+
+def test_only_a_png_name_is_taken_and_that_is_told_first(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    for name in ("sheet.txt", "sheet", "folder.png"):
+        with pytest.raises(DataError, match=r"give a name that ends in \.png"):
+            contact_sheet(tmp_path / name, findings=("Edma",))

@@ -102,7 +102,7 @@ def test_a_longer_plan_begins_with_the_shorter() -> None:
     [
         ({"seed": 9}, "seed"),
         ({"layout": "nih"}, "layout"),
-        ({"traps": Traps(label_noise=0.1)}, "traps"),
+        ({"traps": Traps(label_noise=0.1)}, "label_noise"),
         ({"splits": (0.5, 0.3, 0.2)}, "splits"),
     ],
 )
@@ -111,6 +111,34 @@ def test_other_parameters_in_the_same_folder_are_refused(written: Path, changes:
     with pytest.raises(DataError, match=f"another {named}"):
         write_phantom(written, **({"images": 4, "size": SIZE, "seed": 2, "progress": False} | changes))
     assert digest(written) == before
+
+
+def test_fewer_images_than_the_folder_is_for_are_refused(written: Path) -> None:
+    """Else surplus images would stay, or be lost."""
+    before = digest(written)
+    with pytest.raises(DataError, match=f"is for {IMAGES} images; ask for at least as many"):
+        write_phantom(written, images=IMAGES - 1, size=SIZE, seed=2, progress=False)
+    assert digest(written) == before
+
+
+def test_files_that_are_not_a_phantoms_are_left_alone(tmp_path: Path) -> None:
+    """A real data set of that layout, for example."""
+    (tmp_path / ".DS_Store").write_text("")
+    table = tmp_path / "Data_Entry_2017_v2020.csv"
+    table.write_text("real")
+    with pytest.raises(DataError, match="no phantom's; choose another folder"):
+        write_phantom(tmp_path, images=1, size=SIZE, layout="nih", progress=False)
+    assert table.read_text() == "real" and not (tmp_path / ".phantom").exists()
+    table.unlink()
+    write_phantom(tmp_path, images=1, size=SIZE, layout="nih", progress=False)
+
+
+@pytest.mark.parametrize("broken", ["[", "[]", "{}", '{"traps": 1}'])
+def test_broken_parameters_are_named(broken: str, tmp_path: Path) -> None:
+    (tmp_path / ".phantom").mkdir()
+    (tmp_path / ".phantom" / "phantom.json").write_text(broken)
+    with pytest.raises(DataError, match=r"phantom\.json: broken; delete the folder"):
+        write_phantom(tmp_path, images=1, size=SIZE, progress=False)
 
 
 def test_traps_are_in_the_table_and_the_notes(tmp_path: Path) -> None:
@@ -135,6 +163,7 @@ def test_traps_are_in_the_table_and_the_notes(tmp_path: Path) -> None:
         {"seed": -1},
         {"workers": 0},
         {"splits": (0.5, 0.1, 0.1)},
+        {"splits": (float("nan"), 0.5, 0.5)},
         {"site": "Q"},
         {"layout": "q"},
     ],

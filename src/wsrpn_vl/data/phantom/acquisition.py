@@ -6,7 +6,8 @@ compression of large-scale contrast) and a sigmoid VOI response set from the ima
 radiography does.
 
 Attenuation: NIST Standard Reference Database 126 (Hubbell & Seltzer, 2004), mass attenuation coefficients in cm2/g at
-50, 60 and 80 keV, times density: soft tissue (ICRU-44), cortical bone, inflated lung, iron.
+50, 60 and 80 keV, times density: soft tissue, cortical bone and inflated lung (ICRU-44; NIST's own table gives the
+density of lung without air), iron.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NIST = {  # density in g/cm3, mu/rho in cm2/g at these energies
     "lung": (0.26, (0.2270, 0.2053, 0.1826)),
     "metal": (7.874, (1.958, 1.205, 0.5952)),
 }
-_LISTENING = 16.0  # electronic noise, sd in quanta per mm2
+_ELECTRONIC = 16.0  # electronic noise, sd in quanta per mm2, the same share of the signal whatever the pixel's size
 _FLOOR = 1e-5  # share of the open beam below which a detector records nothing
 
 
@@ -75,11 +76,6 @@ class Technique:
     look: Look = Look()
     cutoff: float = 0.0
     motion_mm: tuple[float, float] = (0.0, 0.0)
-
-    def magnify(self, z):
-        """Magnification at depth z (cm, positive in front) over the mid-coronal plane's, 13 cm off the detector."""
-        gap = 13.0 - z if self.front_first else 13.0 + z
-        return (self.distance - 13.0) / (self.distance - gap)
 
 
 # A: 120 kVp upright (60 keV effective) and 85 kVp portable (50 keV), storage phosphors. The window gives NIH
@@ -141,8 +137,8 @@ def expose(maps: dict[str, np.ndarray], grid: Grid, technique: Technique, rng: n
     signal = _spread(signal, technique, grid)
     quanta = technique.quanta * (grid.pixel * 10) ** 2
     mean = signal * np.float32(quanta)
-    # Counts are in the hundreds and more: the normal limit of the Poisson law.
-    sd = np.sqrt(mean + np.float32((_LISTENING * (grid.pixel * 10) ** 2) ** 2))
+    # The normal limit of the Poisson law: counts are in the hundreds and more, unless a fine grid meets a low dose.
+    sd = np.sqrt(mean + np.float32((_ELECTRONIC * (grid.pixel * 10) ** 2) ** 2))
     counts = mean + sd * rng.standard_normal(mean.shape, dtype=np.float32)
     log_signal = -np.log(np.maximum(counts * np.float32(1 / quanta), np.float32(_FLOOR)))
     show = respond(log_signal, technique.look, grid.pixel, float(latitude), float(offset))

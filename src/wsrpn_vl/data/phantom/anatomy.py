@@ -8,11 +8,11 @@ generations and bifurcate at some 35 degrees to the axis (Weibel 1963).
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
-from wsrpn_vl.data.phantom.acquisition import PA, Technique
+from wsrpn_vl.data.phantom.acquisition import Technique
+from wsrpn_vl.data.phantom.cardiac import heart_parts, heart_scale, silhouette
 from wsrpn_vl.data.phantom.raster import Grid, blur, smooth_noise
 from wsrpn_vl.data.phantom.rays import Beam
 from wsrpn_vl.data.phantom.scene import Scene
@@ -28,12 +28,13 @@ from wsrpn_vl.data.phantom.solids import (
     ellipsoid,
     half_space,
     moved,
-    surface,
     turn,
 )
 from wsrpn_vl.data.phantom.thorax import DOME_HEIGHT, LEAN, SIDES, SIGN, Thorax
 
-FAT, MUSCLE, BLOOD = 0.87, 1.0, 1.02  # relative to soft tissue (ICRU-44 densities and 60 keV attenuation)
+# Relative to soft tissue. ICRU-44 densities and NIST's values at 60 keV give 0.864 (adipose), 0.990 (muscle) and 1.004
+# (blood): blood is set a little too dense.
+FAT, MUSCLE, BLOOD = 0.87, 1.0, 1.02
 
 
 def beam_of(thorax: Thorax, grid: Grid, technique: Technique) -> Beam:
@@ -58,7 +59,7 @@ def build_scene(thorax: Thorax, size: int, technique: Technique, rng: np.random.
         vessels=_vessels(beam, thorax, rng),
         bone=grid.zeros(),
         metal=grid.zeros(),
-        heart=_silhouette(beam, thorax),
+        heart=silhouette(beam, thorax),
         lung_area=_seen_as_lung(beam, thorax, lung),
         healthy_lung=lungs,
         spans=spans,
@@ -173,67 +174,10 @@ def _abdomen(t: Thorax) -> list[tuple[Solid, int, float]]:
     """The diaphragm's domes and what lies beneath."""
     out = []
     for side in SIDES:
-        centre, half = t.dome_centre(side)
+        centre, half = t.dome_centre
         at = (SIGN[side] * centre, t.dome(side) + DOME_HEIGHT, 0.7)
         out.append((bullet(at, (half, DOME_HEIGHT, 0.93 * t.depth)), SOFT, 1.03))
     return out
-
-
-def heart_parts(t: Thorax, scale: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(centre, radii, axes) of ventricles, atria and outflow tract for a heart ``scale`` times the common one."""
-    tall = 1.04 * scale**0.6  # hearts widen more than they heighten
-    deep = scale**0.6
-    y = t.apex + t.height + t.left_drop - 0.5 * sum(t.dome_raise) + 0.8 - 4.3 * tall
-    axis = turn(roll=t.heart_turn)
-    upright = np.eye(3)
-
-    def part(x, dy, z, rx, ry, rz, axes=upright):
-        centre = np.array([x * scale + t.pull, y + dy * tall, z])
-        return centre, np.array([rx * scale, ry * tall, rz * deep]), axes
-
-    return [
-        part(2.7, 0.9, 2.2, 5.0, 3.7, 4.6, axis),  # left ventricle
-        part(0.6, 1.2, 3.8 * deep**0.5, 4.4, 3.5, 3.3, turn(roll=0.25)),  # right ventricle
-        part(-2.05, 0.0, 2.3, 2.35, 3.9, 3.9),  # right atrium
-        part(0.7, -2.7, -0.8, 3.3, 2.9, 3.0),  # left atrium
-        part(2.35, -3.1, 1.4, 1.7, 2.3, 1.5, turn(roll=-0.3)),  # left atrial appendage
-        part(1.7, -4.6, 2.6, 1.7, 2.6, 1.7, turn(roll=0.2)),  # pulmonary trunk
-    ]
-
-
-def _heart_width(t: Thorax, scale: float) -> float:
-    """Width of the heart's shadow above the diaphragm on an erect, unrotated PA film, cm in the mid-coronal plane."""
-    beam = Beam(Grid(64, t.fov), PA.distance, PA.front_first)
-    points = np.concatenate([surface(*p) for p in heart_parts(t, scale)])
-    xy, _ = beam.project(points)
-    seen = xy[xy[:, 1] < _heart_floor(t, xy[:, 0])]
-    return float(np.ptp(seen[:, 0]))
-
-
-@lru_cache(maxsize=256)
-def heart_scale(t: Thorax) -> float:
-    """Size of the heart that gives the chest its cardiothoracic ratio."""
-    wanted = 2 * t.half_width * t.ctr
-    scale = 1.0
-    for _ in range(5):
-        scale *= wanted / _heart_width(t, scale)
-    return scale
-
-
-def cardiothoracic_ratio(thorax: Thorax) -> float:
-    """Widest heart over widest inner rib cage on an erect PA film, measured on the solids, free of pixels."""
-    return _heart_width(thorax, heart_scale(thorax)) / (2 * thorax.half_width)
-
-
-def _heart_floor(t: Thorax, x: np.ndarray) -> np.ndarray:
-    """y down to which the heart's border can be told from the liver: a little below the domes."""
-    return np.where(x > 0, t.floor(x, "left"), t.floor(x, "right")) + 1.2
-
-
-def _silhouette(beam: Beam, t: Thorax) -> np.ndarray:
-    """(h, w) bool: the heart's shadow above the diaphragm."""
-    seen = np.logical_or.reduce([beam.through(ellipsoid(*p)) > 0 for p in heart_parts(t, heart_scale(t))])
-    return seen & (beam.grid.y < _heart_floor(t, beam.grid.x))
 
 
 def _mediastinum(t: Thorax) -> list[tuple[Solid, int, float]]:

@@ -21,7 +21,7 @@ from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN, no_finding, published_
 from wsrpn_vl.data.phantom.records import HIDDEN
 from wsrpn_vl.data.phantom.study import draw_labels, draw_regions
 from wsrpn_vl.errors import DataError
-from wsrpn_vl.files import replacing, write_text
+from wsrpn_vl.files import png_path, replacing, write_text
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS
 from wsrpn_vl.provenance import git_commit, machine
 
@@ -268,11 +268,14 @@ def calibration_table(found: Calibration) -> Table:
 
 
 def write_calibration(found: Calibration, out: Path | str) -> Path:
-    """Write the figure to ``out`` (PNG) and the numbers beside it (``.json``); returns ``out``."""
+    """Write the figure to ``out`` (PNG) and the numbers beside it (``.json``); returns ``out``.
+
+    Raises: DataError unless ``out`` ends in ``.png``.
+    """
     from wsrpn_vl.data.phantom.calibration_figure import calibration_figure
     from wsrpn_vl.plotting import encode
 
-    out = Path(out)
+    out = png_path(out)
     record = {
         "format": "wsrpn-vl phantom calibration",
         "git_commit": git_commit(),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wsrpn_vl.data.phantom.anatomy import heart_parts, heart_scale
+from wsrpn_vl.data.phantom.cardiac import heart_parts, heart_scale
 from wsrpn_vl.data.phantom.opacities import pick
 from wsrpn_vl.data.phantom.raster import bezier
 from wsrpn_vl.data.phantom.scene import Region, Scene

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wsrpn_vl.data.phantom.anatomy import cardiothoracic_ratio
+from wsrpn_vl.data.phantom.cardiac import cardiothoracic_ratio
 from wsrpn_vl.data.phantom.opacities import pick
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.thorax import Thorax

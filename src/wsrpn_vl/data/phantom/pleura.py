@@ -1,4 +1,7 @@
-"""Findings of the pleural space other than air: effusion, thickening, apical cap and plaques."""
+"""Findings of the pleural space other than air: effusion, thickening, apical cap and plaques.
+
+Terms after the Fleischner Society's glossary (Hansell et al., Radiology 2008).
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def _upright(scene: Scene, rng: np.random.Generator, side: str) -> Region:
     _drown(scene, fluid, before)
     mask = (fluid > 0.42 * before) & scene.side(side) & (added > 0)
     if rise < _SULCUS + 1:  # below the top of the dome only the lateral angle is told from the heart
-        mask &= s * scene.grid.x > t.dome_centre(side)[0]
+        mask &= s * scene.grid.x > t.dome_centre[0]
     if level:  # deep down fluid and abdomen are one shade
         mask &= scene.grid.y < t.dome(side) + 0.3
     if not mask.any():
@@ -155,7 +158,7 @@ def _en_face(scene: Scene, rng: np.random.Generator, side: str) -> np.ndarray:
 def _on_dome(scene: Scene, rng: np.random.Generator, side: str) -> np.ndarray:
     """(h, w) cm of chalk in a thin line over the top of the diaphragm."""
     t, s = scene.thorax, SIGN[side]
-    centre, half = t.dome_centre(side)
+    centre, half = t.dome_centre
     u = float(rng.uniform(-0.2, 0.3)) + np.linspace(-0.22, 0.22, 9)
     y = t.dome(side) + DOME_HEIGHT * (1 - np.sqrt(1 - u * u)) - 0.1
     course = np.stack([s * (centre + half * u), y, np.full(9, 0.7)], 1)

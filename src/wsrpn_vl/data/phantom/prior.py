@@ -20,6 +20,7 @@ import numpy as np
 
 from wsrpn_vl.data.phantom.acquisition import TECHNIQUES, Technique
 from wsrpn_vl.data.phantom.artefacts import HABITS, Habits
+from wsrpn_vl.data.phantom.raster import one_thread
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS
 
@@ -123,6 +124,7 @@ _CODES = STATES @ (1 << np.arange(len(OBSERVATIONS)))
 
 
 @lru_cache(maxsize=8)
+@one_thread  # or the last bits, and with them now and then a label, would depend on who asks first
 def state_probabilities(prevalence: tuple[float, ...]) -> np.ndarray:
     """(n,) probability of each of :data:`STATES`; its marginals are ``prevalence``, in the order of the observations.
 

@@ -143,16 +143,12 @@ def record_path(folder: Path, number: int) -> Path:
 class Records:
     """The records of a written data set in the plan's order; every pass reads them anew, one block at a time."""
 
-    def __init__(self, folder: Path, blocks: Sequence[int], settings: Settings) -> None:
+    def __init__(self, folder: Path, blocks: int, settings: Settings) -> None:
         self._folder, self._blocks, self._settings = folder, blocks, settings
 
-    def __len__(self) -> int:
-        return sum(self._blocks)
-
     def __iter__(self) -> Iterator[Record]:
-        for number, count in enumerate(self._blocks):
-            rows = json.loads(record_path(self._folder, number).read_text("utf-8"))
-            for row in rows[:count]:
+        for number in range(self._blocks):
+            for row in json.loads(record_path(self._folder, number).read_text("utf-8")):
                 yield _record(row, self._settings)
 
 

@@ -18,6 +18,7 @@ from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.data.sources import nih
 from wsrpn_vl.data.sources.tables import share_of
 from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.files import png_path
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS, label_column
 from wsrpn_vl.overlay import draw_overlay, save_png
 from wsrpn_vl.types import Detections
@@ -44,8 +45,10 @@ def contact_sheet(
     size: pixels per picture; findings: observations or ``No Finding``, empty = all 14; beside: an NIH folder as
     downloaded, or a folder with an ``index.parquet``, of which as many images with that label (and the fewest others)
     follow; boxes: draw the phantom's.
-    Raises: DataError for an unknown finding or site, a count below 1, or a folder that holds no such data set.
+    Raises: DataError for an unknown finding or site, a count below 1, a folder that holds no such data set, or an
+    ``out`` that does not end in ``.png``.
     """
+    out = png_path(out)
     for name in findings:
         lookup("observation", name, dict.fromkeys(FINDINGS), DataError)
     if min(columns, rows) < 1:
@@ -89,7 +92,7 @@ def _picture(study: PhantomStudy, name: str) -> Image.Image:
 def _words(study: PhantomStudy, name: str) -> str:
     said = f"{study.patient_id} {study.view}"
     for region in study.regions.get(name, ()):
-        seen = f" cnr {region.visibility:.1f}" if np.isfinite(getattr(region, "visibility", np.nan)) else ""
+        seen = f" cnr {region.visibility:.1f}" if np.isfinite(region.visibility) else ""
         said += f"; {' '.join((*region.modifiers, region.kind))}, {region.location}{seen}"
     return said
 

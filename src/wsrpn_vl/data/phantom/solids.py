@@ -17,6 +17,7 @@ import numpy as np
 WIDTH = 25
 _FAR = 80.0  # cm: nothing in a chest film is farther than this from the origin
 SOFT, RIGHT_LUNG, LEFT_LUNG, AIR = 0, 1, 2, 3
+_UPPER = np.arange(8)[:, None] >> np.arange(3) & 1 > 0  # which of a box's corners lie at its high end, per axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,11 @@ class Solid:
     parts: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(8, 3) of the box."""
+        return np.where(_UPPER, self.high, self.low)
 
     def __and__(self, other: Solid) -> Solid:
         """What lies in both."""
@@ -138,6 +144,5 @@ def moved(solid: Solid, matrix: np.ndarray, about: np.ndarray, by: np.ndarray | 
         normal = back.T @ part[21:24]
         part[24] += normal @ (about + by) - part[21:24] @ about
         part[21:24] = normal
-    corners = np.array(np.meshgrid(*zip(solid.low, solid.high, strict=True))).reshape(3, -1).T
-    corners = about + by + (corners - about) @ matrix.T
+    corners = about + by + (solid.corners - about) @ matrix.T
     return Solid(parts, corners.min(0), corners.max(0))

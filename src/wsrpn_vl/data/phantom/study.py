@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from wsrpn_vl.data.phantom import artefacts
 from wsrpn_vl.data.phantom.acquisition import Exposure, Technique, expose
-from wsrpn_vl.data.phantom.anatomy import build_scene, cardiothoracic_ratio
+from wsrpn_vl.data.phantom.anatomy import build_scene
+from wsrpn_vl.data.phantom.cardiac import cardiothoracic_ratio
 from wsrpn_vl.data.phantom.findings import ALTER, DRAW, draw_findings, parent_regions, restart
 from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN, SITES, Site, close_hierarchy, no_finding, sample_labels
 from wsrpn_vl.data.phantom.raster import one_thread
@@ -21,6 +22,7 @@ from wsrpn_vl.data.phantom.traps import (
     MARK,
     NO_TRAPS,
     SPLITS,
+    Quality,
     Traps,
     draw_quality,
     noisy_labels,
@@ -131,17 +133,9 @@ def simulate(
     _check(seed, patient, study, size, split, labels or {})
     hospital = lookup("phantom site", site, SITES, DataError)
     drawn = _draw(seed, patient, study, size, hospital, labels, view)
-    thorax, technique = drawn.thorax, drawn.technique
     quality = draw_quality(traps, seed, patient, study)
-    exposure = _expose(drawn, artefacts.degrade(technique, quality), hospital, stream(seed, patient, study, "leads"))
-    measured = measure(exposure, drawn.regions, drawn.scene.changes)
-    picture, regions = artefacts.reframe(exposure.picture, measured, quality)
-    hand = stream(seed, patient, study, "marks")
-    picture, regions = artefacts.finish(picture, regions, technique.view, thorax.supine, hospital.habits, hand)
-    if regions is not measured:
-        regions = _settle(regions, drawn.regions)
+    picture, regions = _picture(drawn, (seed, patient, study), hospital, quality)
     got = {name: int(name in regions) for name in OBSERVATIONS}
-
     marked = spurious_present(
         traps, seed, patient, study, prevalence=hospital.prevalence, split=split, label=got.get(traps.spurious, 0)
     )
@@ -155,13 +149,13 @@ def simulate(
         image_id=name,
         patient_id=f"p{patient:06d}",
         study_id=name,
-        view=technique.view,
+        view=drawn.technique.view,
         image=np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8),
         labels=got,
         regions=regions,
         report=report.text,
         triples=report.triples,
-        attributes=_body(thorax, hospital.name)
+        attributes=_body(drawn.thorax, hospital.name)
         | {
             "no_finding": no_finding(got),
             "report_kind": kind,
@@ -172,18 +166,37 @@ def simulate(
             "flipped": ";".join(n for n in OBSERVATIONS if given[n] != got[n]),
         },
         given_labels=given,
-        thorax=thorax,
+        thorax=drawn.thorax,
     )
 
 
+def check_range(size: int, **numbers: int) -> None:
+    """Raises: DataError for a size that is too small or a negative number; its name and value are told."""
+    if size < MIN_SIZE:
+        raise DataError(f"phantom: size={size}; the smallest size is {MIN_SIZE} pixels")
+    for name, value in numbers.items():
+        if value < 0:
+            raise DataError(f"phantom: {name}={value}; use 0 or a positive number")
+
+
 def _check(seed: int, patient: int, study: int, size: int, split: str, labels: Mapping[str, int]) -> None:
-    if size < MIN_SIZE or min(seed, patient, study) < 0:
-        raise DataError(
-            f"phantom: size {size} must be >= {MIN_SIZE}; seed {seed}, patient {patient} and study {study} >= 0"
-        )
+    check_range(size, seed=seed, patient=patient, study=study)
     lookup("split", split, dict.fromkeys(SPLITS), DataError)
     for name in labels:
         lookup("observation", name, DRAW, DataError)
+
+
+def _picture(
+    drawn: _Drawn, identity: tuple[int, int, int], hospital: Site, quality: Quality
+) -> tuple[np.ndarray, artefacts.Regions]:
+    """The finished picture, (h, w) float32 in [0, 1], and what is left of the regions in it."""
+    technique = artefacts.degrade(drawn.technique, quality)
+    exposure = _expose(drawn, technique, hospital, stream(*identity, "leads"))
+    measured = measure(exposure, drawn.regions, drawn.scene.changes)
+    picture, regions = artefacts.reframe(exposure.picture, measured, quality)
+    hand = stream(*identity, "marks")
+    picture, regions = artefacts.finish(picture, regions, technique.view, drawn.thorax.supine, hospital.habits, hand)
+    return picture, regions if regions is measured else _settle(regions, drawn.regions)
 
 
 def _expose(drawn: _Drawn, technique: Technique, hospital: Site, rng: np.random.Generator) -> Exposure:
@@ -209,16 +222,10 @@ def _body(thorax: Thorax, site: str) -> dict[str, str | int | float]:
 
 @one_thread
 def draw_regions(
-    seed: int,
-    patient: int,
-    size: int = 256,
-    site: str = "A",
-    *,
-    study: int = 0,
-    labels: Mapping[str, int] | None = None,
+    seed: int, patient: int, size: int, site: str = "A", *, labels: Mapping[str, int] | None = None
 ) -> dict[str, tuple[Region, ...]]:
-    """The regions that :func:`simulate` draws, before exposure: no picture, no visibility, no trap."""
-    return _draw(seed, patient, study, size, lookup("phantom site", site, SITES, DataError), labels, None).regions
+    """The regions that :func:`simulate` draws on a first visit, before exposure: no picture, visibility or trap."""
+    return _draw(seed, patient, 0, size, lookup("phantom site", site, SITES, DataError), labels, None).regions
 
 
 @dataclass(frozen=True)
@@ -241,7 +248,7 @@ def _draw(
     technique, supine = _pose(hospital, view, pose)
     wanted = draw_labels(seed, patient, study, hospital.name) if labels is None else close_hierarchy(dict(labels))
     own = {name: s.bit_generator.state for name, s in zip(OBSERVATIONS, own_streams, strict=True)}
-    thorax = replace(position(patient_thorax(seed, patient, hospital.name), technique.view, pose), supine=supine)
+    thorax = position(patient_thorax(seed, patient, hospital.name), technique.view, pose, supine=supine)
     for name, alter in ALTER.items():
         if wanted[name]:
             thorax = alter(thorax, restart(own[name]))

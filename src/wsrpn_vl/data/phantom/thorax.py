@@ -83,8 +83,9 @@ class Thorax:
         """y of the top of a diaphragm dome."""
         return self.apex + self.height + (self.left_drop if side == "left" else 0) - self.dome_raise[SIDES.index(side)]
 
-    def dome_centre(self, side: str) -> tuple[float, float]:
-        """(x distance from the midline, half-width) of a dome."""
+    @property
+    def dome_centre(self) -> tuple[float, float]:
+        """(x distance from the midline, half-width) of either dome."""
         return 0.49 * self.half_width, 0.56 * self.half_width
 
     @property
@@ -126,7 +127,7 @@ class Thorax:
 
     def floor(self, x, side: str):
         """y of the diaphragm's upper surface over x (absolute distance from the midline)."""
-        centre, half = self.dome_centre(side)
+        centre, half = self.dome_centre
         u = np.clip((np.abs(np.asarray(x, np.float32)) - centre) / half, -1, 1)
         return self.dome(side) + DOME_HEIGHT * (1 - np.sqrt(1 - u * u))
 
@@ -200,8 +201,8 @@ def sample_thorax(
     )
 
 
-def position(thorax: Thorax, view: str, rng: np.random.Generator) -> Thorax:
-    """The same patient as placed for one study: inspiration, rotation, field of view, arms.
+def position(thorax: Thorax, view: str, rng: np.random.Generator, *, supine: bool = False) -> Thorax:
+    """The same patient as placed for one study: inspiration, rotation, field of view, arms; ``supine``: lying.
 
     AP films are taken of patients in bed: they breathe in less, and their arms lie beside the chest.
     """
@@ -218,6 +219,6 @@ def position(thorax: Thorax, view: str, rng: np.random.Generator) -> Thorax:
         height=height,
         rotation=float(rng.normal(0, 0.06 if bed else 0.025)),
         gastric=float(rng.uniform(0.6, 1.3)) if rng.random() < (0.45 if bed else 0.7) else 0.0,
-        supine=bed and bool(rng.random() < 0.6),
+        supine=supine,
         arms_down=bed,
     )

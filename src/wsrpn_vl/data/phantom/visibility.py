@@ -1,9 +1,11 @@
-"""How well each finding can be seen: its contrast-to-noise ratio in the final picture.
+"""How well each finding can be seen: its contrast-to-noise ratio in the displayed exposure, before it is turned,
+clipped, collimated or marked.
 
 Contrast is the mean, over the region, of the difference the finding's own tissue makes to the displayed picture; noise
 is the spread of what the picture shows at the scale of about a centimetre beside the region, quanta and fine anatomy
 alike (Bushberg, The Essential Physics of Medical Imaging, chapter 4). Findings that change the anatomy itself have no
-picture without them; theirs is the contrast to the surroundings.
+picture without them; theirs is the contrast to the surroundings. The change is counted as if the beam held no scatter,
+which puts it above what scatter leaves of it, on AP films more than on PA ones: compare within a view.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import Any
 from wsrpn_vl.data.phantom.layouts import LAYOUTS
 from wsrpn_vl.data.phantom.prior import SITES
 from wsrpn_vl.data.phantom.records import HIDDEN, Case, Record, Records, Settings, record_of, record_path, write_rows
-from wsrpn_vl.data.phantom.study import MIN_SIZE, simulate, studies_of
+from wsrpn_vl.data.phantom.study import check_range, simulate, studies_of
 from wsrpn_vl.data.phantom.traps import NO_TRAPS, SPLITS, Traps
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.files import replacing, write_text
@@ -65,61 +65,72 @@ def write_phantom(
 
     splits: shares of train, val, test; a patient is in one only. workers: processes. layout: a key of ``LAYOUTS``;
     every layout holds the same patients. traps: what is wrong on purpose. A folder written before with the same
-    parameters is continued: its valid images are kept, and so are those beyond ``images``.
+    parameters is continued: its valid images are kept, more may be asked for, not fewer.
     Returns the path of ``index.parquet``, of the other layouts the folder that a user would have downloaded.
-    Raises: DataError if a parameter is out of range, or the folder holds a phantom of other parameters.
+    Raises: DataError if a parameter is out of range, or the folder holds something else: a phantom of other parameters
+    or of more images, or files that are no phantom's.
     """
     folder = Path(folder)
     settings = Settings(size, seed, site, (splits[0], splits[1], splits[2]) if len(splits) == 3 else splits, traps)
     _check(images, settings, workers)
     chosen = lookup("phantom layout", layout, LAYOUTS, DataError)
-    _claim(folder, {"format": "wsrpn-vl phantom", "version": VERSION, "layout": layout, **asdict(settings)})
+    _claim(folder, {"format": "wsrpn-vl phantom", "version": VERSION, "layout": layout, **asdict(settings)}, images)
     cases = _cases(images, settings)
     blocks = [cases[i : i + _BLOCK] for i in range(0, len(cases), _BLOCK)]
     jobs = [(folder, number, block, layout) for number, block in enumerate(blocks)]
     bar = progress_bar("phantom") if progress else nullcontext(lambda done, total: None)
     finished = 0
     with bar as report:
+        report(0, images)  # speed is counted from here
         for done in _run(jobs, workers):
             finished += done
             report(finished, images)
-    return chosen.tables(folder, Records(folder, [len(block) for block in blocks], settings), settings)
+    return chosen.tables(folder, Records(folder, len(blocks), settings), settings)
 
 
 def _check(images: int, settings: Settings, workers: int) -> None:
     if images < 1:
         raise DataError(f"phantom: images={images}; ask for at least 1")
-    if settings.size < MIN_SIZE:
-        raise DataError(f"phantom: size={settings.size}; the smallest size is {MIN_SIZE} pixels")
-    if settings.seed < 0:
-        raise DataError(f"phantom: seed={settings.seed}; use 0 or a positive number")
+    check_range(settings.size, seed=settings.seed)
     if workers < 1:
         raise DataError(f"phantom: workers={workers}; use at least 1")
     splits = settings.splits
-    if len(splits) != 3 or min(splits) < 0 or abs(sum(splits) - 1) > 1e-6:
+    if len(splits) != 3 or not min(splits) >= 0 or not abs(sum(splits) - 1) <= 1e-6:  # so that NaN fails
         raise DataError(f"phantom: splits={tuple(splits)}; give three shares (train, val, test) that sum to 1")
     lookup("phantom site", settings.site, SITES, DataError)
 
 
-def _claim(folder: Path, parameters: dict[str, Any]) -> None:
-    """Record the parameters, or make sure that the folder's own are the same."""
+def _claim(folder: Path, parameters: dict[str, Any], images: int) -> None:
+    """Record the parameters and how many images there are to be, or make sure that the folder's own fit."""
     path = folder / HIDDEN / "phantom.json"
     parameters = json.loads(json.dumps(parameters))  # as they will be read back
-    if path.exists():
-        try:
-            known = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            raise DataError(f"{path}: not valid JSON; delete the folder and write the phantom again") from None
-        if known != parameters:
-            keys = [k for k in parameters if not isinstance(known, dict) or known.get(k) != parameters[k]]
-            raise DataError(
-                f"{folder} holds a phantom of another {', '.join(keys) or 'kind'}; choose another folder or delete it"
-            )
     try:
+        if path.exists():
+            _check_same(folder, path, parameters, images)
+        elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
+            raise DataError(f"{folder}: there are files in it that are no phantom's; choose another folder")
         record_path(folder, 0).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot create the folder ({error.strerror})") from None
-    write_text(path, json.dumps(parameters, indent=1))
+    write_text(path, json.dumps(parameters | {"images": images}, indent=1))
+
+
+def _check_same(folder: Path, path: Path, parameters: dict[str, Any], images: int) -> None:
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        there = known.pop("images", 0)
+        mine, theirs = _flat(parameters), _flat(known)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DataError(f"{path}: broken; delete the folder and write the phantom again") from None
+    if names := [name for name in mine if theirs.get(name) != mine[name]]:
+        raise DataError(f"{folder} holds a phantom of another {', '.join(names)}; choose another folder or delete it")
+    if there > images:
+        raise DataError(f"{folder} is for {there} images; ask for at least as many, choose another folder or delete it")
+
+
+def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
+    rest = dict(parameters)
+    return rest.pop("traps") | rest
 
 
 def _cases(images: int, settings: Settings) -> list[Case]:
@@ -177,13 +188,10 @@ def _write_block(job: tuple[Path, int, list[Case], str]) -> int:
 def _is_whole(folder: Path, number: int, cases: list[Case]) -> bool:
     try:
         rows = json.loads(record_path(folder, number).read_text("utf-8"))
-        wanted = [[case.patient, case.study, case.split, case.rank] for case in cases]
-        if [row["case"] for row in rows[: len(cases)]] != wanted:
+        if [row["case"] for row in rows] != [[case.patient, case.study, case.split, case.rank] for case in cases]:
             return False
         return all(
-            zlib.crc32((folder / name).read_bytes()) == value
-            for row in rows[: len(cases)]
-            for name, value in row["files"].items()
+            zlib.crc32((folder / name).read_bytes()) == value for row in rows for name, value in row["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -21,6 +21,10 @@ def build(root: Path | str) -> SourceTables:
     root = Path(root)
     path = root / "index.parquet"
     if not path.exists():
+        if other := _other_layout(root):
+            raise DataError(
+                f"{root}: a phantom of the layout {other}; index it as that data set, or write a native one"
+            )
         raise DataError(f"{root}: no index.parquet; write the phantom first (wsrpn-vl phantom write {root})")
     index = read_index(path)
     known = set(index.frame["image_id"])
@@ -47,3 +51,12 @@ def build(root: Path | str) -> SourceTables:
         text_origin=index.text_origin,
         notes=index.notes,
     )
+
+
+def _other_layout(root: Path) -> str:
+    """The layout of a phantom that is not native; empty where there is none."""
+    try:
+        layout = json.loads((root / HIDDEN / "phantom.json").read_text("utf-8"))["layout"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return "" if layout == "native" else str(layout)

@@ -22,6 +22,7 @@ HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CLASSES)
 _FOLDERS = {"train": "train", "val": "valid", "test": "test"}
 # First patient number of each split; the original's validation patients begin at 64541.
 _FIRST = {"train": 1, "val": 64_541, "test": 80_001}
+_OLDEST = 90  # every age above is told as this
 _LAST = {"train": 64_540, "val": 80_000, "test": 99_999}
 
 
@@ -56,7 +57,8 @@ def _row(record: Record) -> tuple:
     if split == "test":
         return (path, *values)
     sex = {"M": "Male", "F": "Female"}.get(str(record.attributes["sex"]), "Unknown")
-    return (f"{ROOT}/{path}", sex, record.attributes["age"], "Frontal", record.view, *values)
+    age = min(int(record.attributes["age"]), _OLDEST)
+    return (f"{ROOT}/{path}", sex, age, "Frontal", record.view, *values)
 
 
 def _truth(record: Record) -> dict[str, int | None]:

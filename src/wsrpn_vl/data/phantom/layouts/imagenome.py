@@ -21,6 +21,7 @@ from wsrpn_vl.data.phantom.layouts.imagenome_words import (
     Statement,
     by_region,
     comparisons,
+    reason,
     row_id,
     sentences,
     statements,
@@ -115,7 +116,6 @@ def scene_graphs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         decade = int(record.attributes["age"]) // 10 * 10
         boxes = silver_boxes(record)
         said = statements(record)
-        reason = next((s.text for s in sentences(record) if s.section == "history"), "")
         yield {
             "image_id": name,
             "viewpoint": record.view,
@@ -123,7 +123,7 @@ def scene_graphs(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
             "study_id": mimic.study_id(case),
             "gender": record.attributes["sex"],
             "age_decile": f"{decade}-{decade + 10}",
-            "reason_for_exam": reason,
+            "reason_for_exam": reason(record),
             "StudyOrder": case.study + 1,
             "StudyDateTime": _date_time(case),
             "objects": [_object(name, region, box, record.size) for region, box in boxes.items()],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wsrpn_vl.data.phantom.layouts.mimic import study_id
 from wsrpn_vl.data.phantom.layouts.regions import REGIONS
 from wsrpn_vl.data.phantom.records import Record
-from wsrpn_vl.text.sections import split_sections
+from wsrpn_vl.text.sections import describing_text, split_sections
 
 BOTH_LUNGS = ("right lung", "left lung")
 # observation -> (category, label, where it is when no place is said, how a sentence names it)
@@ -31,23 +31,30 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
         "anatomicalfinding", "pleural effusion", ("right costophrenic angle", "left costophrenic angle"),
         "effusion|costophrenic|pleural fluid",
     ),
-    "Pleural Other": ("anatomicalfinding", "pleural/parenchymal scarring", BOTH_LUNGS, "thicken|plaque|scar|cap\\b"),
+    "Pleural Other": (
+        "anatomicalfinding", "pleural/parenchymal scarring", BOTH_LUNGS,
+        "thicken|plaque|scar|cap\\b|pleural surfaces",
+    ),
     "Fracture": (
         "anatomicalfinding", "rib fracture", ("right chest wall", "left chest wall"), "fracture|osseous|bony|bone",
     ),
     "Support Devices": (
-        "device", "cardiac pacer and wires", ("mediastinum",), "tube|line|catheter|pace|device|port|wire|lead|valve",
+        "device", "cardiac pacer and wires", ("mediastinum",),
+        r"tube|\blines?\b|catheter|picc|\bpac(?:er|ing|emaker)|defibrillat|device|\bport\b|wires|\bleads?\b|valve|drain",
     ),
 }  # fmt: skip
-_BESIDE = ("EXAM", "TECHNIQUE", "COMPARISON", "NOTIFICATION")  # sections that do not describe the image
-DEVICES = (  # word in the sentence -> category, label
+_HISTORY = ("INDICATION", "HISTORY", "CLINICAL", "REASON")
+_SENTENCE_END = re.compile(r"(?<=\S[.?!])(?<!\b\d\.)(?<!\bDr\.)\s+(?=\S)")
+_NUMBER = re.compile(r"^\d\.\s+")  # of an impression's line
+DEVICES = (  # how the words name it -> category, label
+    (r"\bpac(?:er|ing|emaker)|defibrillat", "device", "cardiac pacer and wires"),
     ("endotracheal|et tube", "tubesandlines", "endotracheal tube"),
     ("tracheostomy", "tubesandlines", "tracheostomy tube"),
     ("enteric|nasogastric|ng tube|feeding|orogastric", "tubesandlines", "enteric tube"),
     ("pigtail", "tubesandlines", "pigtail catheter"),
     ("chest tube|pleural drain|thoracostomy", "tubesandlines", "chest tube"),
     ("picc|peripherally inserted", "tubesandlines", "picc"),
-    ("port", "tubesandlines", "chest port"),
+    (r"\bport\b", "tubesandlines", "chest port"),
     ("swan|pulmonary artery catheter", "tubesandlines", "swan-ganz catheter"),
     ("subclavian", "tubesandlines", "subclavian line"),
     ("jugular|venous catheter|central line|central venous", "tubesandlines", "ij line"),
@@ -80,11 +87,10 @@ _CENTRAL = (
 
 @dataclass(frozen=True)
 class Sentence:
-    """number: 0-based in the report; section: history or finalreport; header: that of the report's own section."""
+    """number: 0-based in the report; section: prelimread, history or finalreport."""
 
     number: int
     section: str
-    header: str
     text: str
 
 
@@ -101,13 +107,18 @@ class Statement:
 
 
 def sentences(record: Record) -> list[Sentence]:
-    """The report's sentences, without its headers."""
-    out: list[Sentence] = []
-    for header, text in split_sections(record.text).items():
-        section = "history" if header.startswith(("INDICATION", "HISTORY", "CLINICAL", "REASON")) else "finalreport"
-        for part in re.split(r"(?<=[.?!])\s+(?=\S)", text):
-            out.append(Sentence(len(out), section, header, part))
-    return out
+    """Preliminary reading, history and what describes the image, without titles, headers and list numbers."""
+    early = re.split(" *_{10,}", split_sections(record.text).get("WET READ", ""))[0]  # a rule ends it
+    parts = ("prelimread", early), ("history", reason(record)), ("finalreport", describing_text(record.text))
+    found = [(section, _NUMBER.sub("", part)) for section, text in parts for part in _SENTENCE_END.split(text) if part]
+    return [Sentence(number, section, text) for number, (section, text) in enumerate(found)]
+
+
+def reason(record: Record) -> str:
+    """Why the examination was asked for, in the report's words."""
+    told = (text for name, text in split_sections(record.text).items() if name.startswith(_HISTORY))
+    # in a report without further headers the description follows in the same section
+    return next(told, "").removesuffix(describing_text(record.text)).strip()
 
 
 def statements(record: Record) -> list[Statement]:
@@ -120,7 +131,7 @@ def statements(record: Record) -> list[Statement]:
         if sentence is None:
             continue
         if triple["finding"] == "Support Devices":
-            words = " ".join((triple["location"], *triple["modifiers"], sentence.text)).lower()
+            words = " ".join(triple["modifiers"] or [sentence.text]).lower()
             category, label = next(((c, n) for w, c, n in DEVICES if re.search(w, words)), (category, label))
         if triple["finding"] == "Fracture" and "clavic" in triple["location"]:
             label = "clavicle fracture"
@@ -148,11 +159,11 @@ def places(triple: dict) -> tuple[str, ...]:
 
 
 def _sentence_of(triple: dict, told: list[Sentence]) -> Sentence | None:
-    """The first describing sentence that names the finding, and its place if any does."""
-    final = [s for s in told if s.section == "finalreport" and not s.header.startswith(_BESIDE)]
+    """Of the describing sentences that name the finding, the first with most of its place and modifiers."""
+    final = [s for s in told if s.section == "finalreport"]
     naming = [s for s in final if re.search(ATTRIBUTES[triple["finding"]][3], s.text.lower())]
-    placed = [s for s in naming if triple["location"] and triple["location"].lower() in s.text.lower()]
-    return next(iter(placed or naming or final), None)
+    words = [word.lower() for word in (triple["location"], *triple["modifiers"]) if word]
+    return max(naming or final, key=lambda s: sum(w in s.text.lower() for w in words), default=None)
 
 
 def comparisons(record: Record, before: Record, said: list[Statement]) -> list[tuple[Statement, str]]:

@@ -3,7 +3,7 @@
 ``train/`` (training and validation patients) is read by three of 17 simulated readers each: a reader overlooks a region
 with the odds that give the original's agreement, never all of an image, and draws a box a little off. ``test/`` has the
 consensus, without a reader column. Files keep VinDr's few header elements: no patient, no identifier, no view. Some
-are MONOCHROME1, some store 14 bits, some are JPEG 2000.
+are MONOCHROME1, some store 14 bits, some are JPEG 2000. Bedside films occur too, which the original has not.
 Classes without a counterpart stay empty; an enlarged cardiomediastinum is ``Other diseases`` of the image, a pneumonia
 is that of the image and boxed as ``Infiltration``, a parent of named opacities is not boxed again, devices are not
 told.
