@@ -66,7 +66,7 @@ wsrpn-vl phantom calibration data/phantom                    # compare it with p
 {{ looks }}{% endif %}{% if calibration %}
 ## Calibration
 
-{{ calibration.source }}; {{ judged }} rows are judged, **{{ failed | length }}** out of tolerance. Prevalences: within
+{{ calibration.source }}, commit {{ calibration.git_commit }}; {{ judged }} rows are judged, **{{ failed | length }}** out of tolerance. Prevalences: within
 3 points of CheXpert's (191,027 frontal images); box medians: within 0.06 of the side of NIH's; area quartiles: within a
 factor 1.5. The rest is shown without a verdict. Lung Opacity is the parent of five observations here and always comes
 with them; CheXpert labels it apart, so their co-occurrence cannot be the same.
@@ -102,6 +102,7 @@ End to end, start of the program included (`python benchmarks/phantom_speed.py`)
 {{ transfer.budget.epochs }} epochs on the phantom; then NIH's test list ({{ transfer.truth.images }} images,
 {{ transfer.truth.boxes }} boxes, index `{{ transfer.truth.index_hash[:12] }}`) untouched, or the recipe's full training on NIH's training list from
 those weights. Seeds {{ transfer.seeds | join(", ") }}, mean ± standard deviation; nothing was chosen on test images.
+Measured at commit {{ transfer.commits }}; of later ones, the phantom's pictures differ a little.
 *Not having seen the phantom* is the same recipe, seeds and epochs from ImageNet weights
 ([nih-subset.md](nih-subset.md)); fine-tuning has had the phantom's epochs more. The blind rows put the test set's own
 class-median box on every image. (`python benchmarks/phantom_transfer.py ROOT`)
@@ -130,7 +131,7 @@ By class, AUROC and AP@0.3 (mean over the seeds):
 Recipe `{{ difficulty.budget.recipe }}`, {{ difficulty.budget.pixels }} px, nested training sets, equal \
 {{ difficulty.budget.budget }}, one test set of {{ difficulty.truth.images }} images with {{ difficulty.truth.boxes }} boxes
 (`python benchmarks/phantom_difficulty.py`). The blind row puts the test set's own class-median box on every image, with
-the image scores of the largest training set.
+the image scores of the largest training set. Measured at commit {{ difficulty.commits }}.
 
 ![AP and AUROC against training-set size and visibility](phantom-difficulty.png)
 
@@ -223,12 +224,17 @@ def _transfer(results: Path) -> dict[str, Any] | None:
         cells.append(["mean ± sd", *(f"{v.mean():+.3f} ± {v.std(ddof=1):.3f}" for v in gains.T)])
     return {
         "budget": json.loads((folder / "budget.json").read_text()),
+        "commits": _commits([*zero, *tuned]),
         "truth": zero[0]["truth"],
         "seeds": seeds,
         "rows": rows,
         "gains": cells,
         "classes": [_class_row(name, [zero, tuned, unseen]) for name in zero[0]["classes"]],
     }
+
+
+def _commits(runs: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(sorted({r["git_commit"] for r in runs}))
 
 
 def _seed(run: dict[str, Any]) -> int:
@@ -258,6 +264,7 @@ def _difficulty(folder: Path) -> dict[str, Any] | None:
     parts = (largest[0]["visibility"] or {}).get("parts", [])
     return {
         "budget": json.loads((folder / "budget.json").read_text()),
+        "commits": _commits([r for group in runs.values() for r in group]),
         "truth": largest[0]["truth"],
         "runs": runs,
         "rows": rows,

@@ -62,6 +62,15 @@ def test_what_is_certain_outweighs_doubt_and_denial_says_nothing() -> None:
     assert flat_caption([Triple("Pneumonia", polarity="negative")]) == flat_caption([]) == NORMAL
 
 
+def test_captions_do_not_say_a_place_twice() -> None:
+    edema = Triple("Edema", "bilateral perihilar regions", ("moderate", "perihilar"))
+    heart = Triple("Cardiomegaly", "cardiac silhouette", ("mild",))
+    assert flat_caption([edema]) == "Pulmonary edema in the bilateral perihilar regions, moderate."
+    plate = Triple("Pleural Other", "right apex", ("pleural thickening", "smooth"))
+    assert flat_caption([heart]) == "Cardiomegaly, mild."
+    assert flat_caption([plate]) == "Pleural thickening at the right apex, smooth."
+
+
 @given(triples)
 def test_every_level_names_the_same_findings(told: list[Triple]) -> None:
     levels = hierarchical_captions(told)
@@ -114,6 +123,15 @@ def test_modifiers_are_a_list_of_words() -> None:
         ("bilateral bases", "at the bilateral bases"),
         ("left lateral chest wall", "along the left lateral chest wall"),
         ("lingula", "in the lingula"),
+        ("bilateral lungs", "in both lungs"),
+        ("both lungs", "in both lungs"),
+        ("bilateral lower lobe", "in the bilateral lower lobes"),
+        ("bilateral hemithorax", "in the bilateral hemithoraces"),
+        ("left fifth and sixth posterior rib", "of the left fifth and sixth posterior ribs"),
+        ("right upper extremity", "in the right upper extremity"),
+        ("cavoatrial junction", "at the cavoatrial junction"),
+        ("midline sternum", "at the midline sternum"),
+        ("upper mediastinum", "of the upper mediastinum"),
     ],
 )
 def test_places_have_their_preposition(location: str, wanted: str) -> None:

@@ -18,6 +18,18 @@ NORMAL = "No acute cardiopulmonary abnormality."
 LEVELS = ("finding", "location", "modifiers")
 
 
+_PREPOSITIONS = {  # before a place that ends in one of these words; "in" before every other
+    "at": ("base", "apex", "apices", "angle", "junction", "sternum"),
+    "along": ("wall", "fissure", "hemidiaphragm"),
+    "of": ("rib", "clavicle", "mediastinum"),
+}
+_OWN_PLACE = {  # places that say no more than the finding
+    "Cardiomegaly": ("heart", "cardiac silhouette"),
+    "Enlarged Cardiomediastinum": ("mediastinum", "cardiomediastinal silhouette", "cardiomediastinal contour"),
+}
+_COUNTED = ("lobe", "zone", "rib", "clavicle", "hemithorax")  # in the singular when they stood before a noun
+
+
 @dataclass(frozen=True)
 class Triple:
     """One statement. finding: class name; location: where, "" if not said; modifiers: how, in the text's words.
@@ -73,13 +85,16 @@ def from_json(text: str) -> tuple[Triple, ...]:
 
 
 def place(location: str) -> str:
-    """``location`` with its preposition: "at the left base", "on the right", "" for nowhere."""
+    """``location`` with its preposition: "at the left base", "on the right", "in both lungs", "" for nowhere."""
     if location in ("", "right", "left", "bilateral"):
         return {"": "", "bilateral": "on both sides"}.get(location, f"on the {location}")
+    if location in ("both lungs", "bilateral lungs", "bilateral lung"):
+        return "in both lungs"
+    if (location.startswith("bilateral ") or " and " in location) and location.endswith(_COUNTED):
+        location = location.replace("hemithorax", "hemithoraces") if location.endswith("x") else f"{location}s"
     last = location.rsplit(" ", 1)[-1]
-    if last in ("base", "bases", "apex", "apices", "angle", "angles"):
-        return f"at the {location}"
-    return f"along the {location}" if last.rstrip("s") in ("wall", "fissure", "hemidiaphragm") else f"in the {location}"
+    before = next((word for word, ends in _PREPOSITIONS.items() if last.rstrip("s") in ends or last in ends), "in")
+    return f"{before} the {location}"
 
 
 def hierarchical_captions(triples: Iterable[Triple]) -> tuple[str, str, str]:
@@ -96,8 +111,8 @@ def hierarchical_captions(triples: Iterable[Triple]) -> tuple[str, str, str]:
     for name in names:
         head = phrase(name) if name in certain else f"possible {phrase(name)}"
         own = sorted((t for t in told if t.finding == name), key=lambda t: (t.location, t.modifiers))
-        where = _distinct(place(t.location) for t in own)
-        how = _distinct(", ".join(filter(None, (place(t.location), *t.modifiers))) for t in own)
+        where = _distinct(_where(t) for t in own)
+        how = _distinct(", ".join(filter(None, (_where(t), *_beside(t)))) for t in own)
         levels[0].append(_sentence(head, ()))
         levels[1].append(_sentence(head, where))
         levels[2].append(_sentence(head, how))
@@ -114,12 +129,21 @@ def _rank(name: str) -> tuple[int, str]:
     return (OBSERVATIONS.index(name) if name in OBSERVATIONS else len(OBSERVATIONS), name)
 
 
+def _where(triple: Triple) -> str:
+    return "" if triple.location in _OWN_PLACE.get(triple.finding, ()) else place(triple.location)
+
+
+def _beside(triple: Triple) -> list[str]:
+    """Modifiers that neither the place nor the finding's name says already."""
+    return [words for words in triple.modifiers if words not in triple.location and words != phrase(triple.finding)]
+
+
 def _distinct(parts: Iterable[str]) -> list[str]:
     return [part for part in dict.fromkeys(parts) if part]
 
 
 def _sentence(head: str, parts: Sequence[str]) -> str:
     """``head part; part.``; a part that names no place follows a comma."""
-    placed = parts and parts[0].startswith(("in ", "at ", "on ", "along "))
+    placed = parts and parts[0].startswith(("in ", "at ", "on ", "along ", "of "))
     text = head + (("" if placed else ",") + " " + "; ".join(parts) if parts else "")
     return text[0].upper() + text[1:] + "."

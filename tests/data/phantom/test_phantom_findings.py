@@ -230,7 +230,8 @@ def _exposure(noise: float) -> tuple[Exposure, tuple[Region, ...], np.ndarray]:
     mask[30:60, 30:60] = True
     log = np.float32(0.4) + np.float32(0.2) * mask
     log = log + np.random.default_rng(0).normal(0, noise, mask.shape).astype(np.float32)
-    return Exposure(log, log, cast(Response, lambda x: x)), (Region(mask, "here"),), (0.2 * mask).astype(np.float32)
+    exposure = Exposure(log, log, cast(Response, lambda x: x), np.exp(-log), lambda x: x)
+    return exposure, (Region(mask, "here"),), (0.2 * mask).astype(np.float32)
 
 
 def test_visibility_is_contrast_over_noise() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wsrpn_vl.data.phantom.acquisition import AP, PA, TECHNIQUES, Look, attenuation, expose, respond
+from wsrpn_vl.data.phantom.acquisition import AP, PA, TECHNIQUES, Look, Technique, attenuation, expose, respond
 from wsrpn_vl.data.phantom.raster import Grid, blur, smooth_noise
 
 
@@ -64,6 +64,32 @@ def test_the_shown_picture_is_the_response_to_the_log_signal() -> None:
             assert np.array_equal(exposure.show(exposure.log_signal), exposure.picture)
             assert exposure.picture.dtype == np.float32
             assert (exposure.show(exposure.log_signal - np.float32(0.2)) < exposure.picture).all()
+
+
+@pytest.mark.parametrize("technique", [PA, AP])
+def test_a_change_is_taken_from_the_primary_beam_alone(technique: Technique) -> None:
+    """Against the exposure without it: 0.5 cm of water hardly changes the scatter, but is veiled by it."""
+    clean = replace(technique, quanta=1e12, cutoff=0.0)
+    grid, maps = slab(96, 14)
+    plain = expose(maps, grid, clean, np.random.default_rng(0))
+    maps["soft"][40:56, 40:56] += np.float32(0.5)
+    change = grid.zeros()
+    change[40:56, 40:56] = np.float32(0.5 * clean.mu["soft"])
+    changed = expose(maps, grid, clean, np.random.default_rng(0))
+    inner = slice(44, 52), slice(44, 52)
+    seen = float((changed.log_signal - plain.log_signal)[inner].mean())
+    told = float((changed.log_signal - changed.without(change))[inner].mean())
+    assert told == pytest.approx(seen, rel=0.1)
+    assert float(change[inner].mean()) > 1.15 * seen
+    assert changed.without(-change)[inner].mean() > changed.log_signal[inner].mean()
+
+
+def test_electronic_noise_is_that_of_independent_cells() -> None:
+    """In the dark, four pixels added up are as noisy as one pixel of their area."""
+    dark = replace(PA, scatter=0.0, quanta=400.0, blur_mm=0.0)
+    fine, coarse = (np.exp(-expose(*slab(n, 1)[::-1], dark, np.random.default_rng(n)).log_signal) for n in (128, 64))
+    added = fine.reshape(64, 2, 64, 2).mean((1, 3))
+    assert added.std() == pytest.approx(coarse.std(), rel=0.06)
 
 
 def test_motion_blurs_along_its_axis_and_keeps_the_signal() -> None:

@@ -138,6 +138,15 @@ def test_later_solids_displace_earlier_ones() -> None:
     assert np.abs((spans[..., 1] - spans[..., 0]).sum(-1) * slant(b) - lung[1]).max() < 1e-3
 
 
+def test_a_ray_may_meet_lung_six_times() -> None:
+    """A lung that five rods cross: none of its way is lost to the spans."""
+    b = Beam(Grid(16, 20.0), 180.0, True)
+    rods = [cylinder((-9, 10, z), (9, 10, z), 0.9) for z in (-5, -2.5, 0, 2.5, 5)]
+    solids = [ellipsoid((0, 10, 0), (7, 8, 7)), *rods]
+    _, ways, spans = b.trace(solids, [LEFT_LUNG] + [SOFT] * 5, [0.0] + [1.0] * 5)
+    assert b.within(half_space((0, 0, 1), 99.0), spans) == pytest.approx(ways[1], abs=1e-3)
+
+
 def test_within_counts_only_the_given_spans() -> None:
     b = Beam(Grid(16, 20.0), 180.0, True)
     lung = ellipsoid((0, 10, 0), (7, 8, 6))

@@ -30,6 +30,7 @@ MASK = np.ones((2, 2), bool)
 class Patient:
     male: bool = True
     age: int = 60
+    supine: bool = False
 
 
 def region(location: str, *modifiers: str, kind: str = "", side: str | None = None) -> Region:

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wsrpn_vl.data.phantom import airspace, artefacts, pneumothorax
-from wsrpn_vl.data.phantom.acquisition import PA, expose
-from wsrpn_vl.data.phantom.anatomy import build_scene, lobe
+from wsrpn_vl.data.phantom import airspace, artefacts, devices, edema, pneumothorax
+from wsrpn_vl.data.phantom.acquisition import PA, Technique, expose
+from wsrpn_vl.data.phantom.anatomy import BLOOD, MUSCLE, ORGANS, _flexure, build_scene, lobe
 from wsrpn_vl.data.phantom.cardiac import cardiothoracic_ratio
 from wsrpn_vl.data.phantom.findings import ALTER, DRAW
 from wsrpn_vl.data.phantom.opacities import fill
+from wsrpn_vl.data.phantom.raster import blur
 from wsrpn_vl.data.phantom.scene import Region, Scene
+from wsrpn_vl.data.phantom.solids import AIR
+from wsrpn_vl.data.phantom.study import draw_regions
 from wsrpn_vl.data.phantom.thorax import SIGN, Break, Thorax, position, sample_thorax
 from wsrpn_vl.data.phantom.traps import Quality
 
@@ -48,17 +51,14 @@ def borders(thorax: Thorax, filled: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_filled_lung_hides_the_border_it_lies_against(seed: int) -> None:
-    """Felson's silhouette sign: the middle lobe hides the right heart border, the lower lobe the dome."""
+    """Felson's silhouette sign: the middle lobe hides the right heart border, the lower lobe its part of the dome."""
     thorax = chest(seed)
     healthy, middle, lower = (borders(thorax, name) for name in ("", "right middle lobe", "right lower lobe"))
     assert healthy[0] > 0.5 and healthy[1] > 0.5
-    assert middle[0] < 0.8 * healthy[0]
-    assert lower[1] < 0.5 * healthy[1]
+    assert middle[0] < 0.5 * healthy[0]
+    assert lower[1] < 0.6 * healthy[1]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the oblique fissure runs too far forward: the lower lobe lies against the atrium"
-)
 def test_filled_lung_behind_the_heart_leaves_its_border() -> None:
     for seed in range(3):
         healthy, middle, lower = (borders(chest(seed), n)[0] for n in ("", "right middle lobe", "right lower lobe"))
@@ -114,8 +114,10 @@ def test_the_visceral_line_is_tissue_at_the_border_of_the_air(monkeypatch: pytes
         line = with_line.soft - without.soft
         assert line.min() >= 0 and 0.2 < line.max() < 1.5
         strong = line > 0.5 * line.max()
-        air = before.lung - without.lung > 0.02  # a little of it lies on the mediastinum, where the lung has not moved
-        assert air[strong].mean() > 0.8 and strong.sum() < 0.25 * before.side(region.side).sum()
+        air = before.lung - without.lung > 0.02
+        inwards = SIGN[region.side] * before.grid.x - chest(seed).medial(before.grid.y, region.side)
+        assert inwards[strong].min() > 0.4  # none along the mediastinum
+        assert air[strong].mean() > 0.95 and strong.sum() < 0.25 * before.side(region.side).sum()
 
 
 def test_a_larger_ratio_is_a_wider_heart_and_a_wider_mediastinum_a_wider_shadow() -> None:
@@ -186,4 +188,137 @@ def test_an_underexposed_picture_is_noisier_and_a_moved_one_smoother() -> None:
 
     good = detail(Quality())
     assert good * 1.1 < detail(Quality("underexposed", 0.5)) < detail(Quality("underexposed", 1.0))
-    assert good * 0.7 > detail(Quality("motion", 0.1)) > detail(Quality("motion", 0.9))
+    assert good * 0.9 > detail(Quality("motion", 0.1)) > detail(Quality("motion", 0.9))
+    assert detail(Quality("motion", 0.9)) < 0.7 * good
+
+
+def test_a_degree_of_poor_quality_costs_about_the_same_detail_either_way() -> None:
+    """1 less the correlation of the lung's fine detail with that of a picture without noise."""
+    scene = scene_of(chest(0), 256)
+
+    def detail(technique: Technique) -> np.ndarray:
+        picture = expose(scene.maps(), scene.grid, technique, np.random.default_rng(0)).picture
+        return (picture - blur(picture, 4.0))[scene.lung_area]
+
+    clean = detail(replace(PA, quanta=1e9))
+
+    def loss(kind: str, degree: float) -> float:
+        return 1 - float(np.corrcoef(clean, detail(artefacts.degrade(PA, Quality(kind, degree))))[0, 1])
+
+    lost = {kind: [loss(kind, degree) for degree in (0.1, 0.5, 1.0)] for kind in ("underexposed", "motion")}
+    assert all(np.diff(values).min() > 0.02 for values in lost.values())
+    assert lost["underexposed"] == pytest.approx(lost["motion"], rel=0.5)
+
+
+def test_a_level_surface_where_the_air_of_a_pneumothorax_reaches_the_fluid() -> None:
+    """Erect hydropneumothorax: a straight level border, and water in the air space below it alone."""
+    levels = 0
+    for seed in range(40):
+        thorax, both = chest(seed % 3), np.random.default_rng(seed)
+        scene = scene_of(thorax)
+        (air,) = DRAW["Pneumothorax"](scene, both)
+        before = scene.soft + scene.lung
+        drawn = DRAW["Pleural Effusion"](scene, both)
+        fluid = [r for r in drawn if "with an air-fluid level" in r.modifiers]
+        put = scene.soft + scene.lung - before  # more than an exchange of lung for water
+        if not fluid:
+            loculated = any("loculated" in r.modifiers for r in drawn)
+            assert loculated or scene.flooded is not None or np.abs(put).max() < 1e-3
+            continue
+        levels += 1
+        region = next(r for r in fluid if r.side == air.side)
+        assert scene.flooded is not None and put.max() > 0.5
+        tops = region.mask.argmax(0)[region.mask.any(0)]
+        flat = np.bincount(tops).max() / len(tops)
+        assert flat > 0.5
+        assert not (put[: np.flatnonzero(scene.flooded.any(1))[0] - 1] > 1e-3).any()
+    assert levels >= 2
+
+
+def test_fluid_is_seen_beside_any_pneumothorax() -> None:
+    """A loculated collection in the air of a collapsed lung, too."""
+    labels = {"Pneumothorax": 1, "Pleural Effusion": 1}
+    assert set(draw_regions(31, 57, 64, labels=labels)) == set(labels)
+
+
+def test_a_large_pneumothorax_is_not_only_apical() -> None:
+    places = {"small": set(), "moderate": set(), "large": set()}
+    for seed in range(60):
+        (region,) = DRAW["Pneumothorax"](scene_of(chest(0), 64), np.random.default_rng(seed))
+        places[region.modifiers[0]].add(region.location.split()[1])
+    assert places == {"small": {"apical"}, "moderate": {"apical", "apicolateral"}, "large": {"apicolateral"}}
+
+
+def test_venous_catheters_end_low_in_the_vena_cava_but_for_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[np.ndarray] = []
+    monkeypatch.setattr(devices, "lay", lambda scene, path, *_: ends.append(path[-1]) or np.zeros((1, 1), bool))
+    scene = scene_of(chest(0), 64)
+    for seed in range(60):
+        devices.picc(scene, np.random.default_rng(seed))
+    where = devices.Places(scene.thorax)
+    length = where.cava_end[1] - where.cava_top[1]
+    deep = (np.array(ends)[:, 1] - where.cava_top[1]) / length
+    right = (deep > 0.66) & (deep < 1.15)
+    assert 0.7 < right.mean() < 0.97 and (deep < 0.66).any()
+
+
+def test_the_carina_lies_a_little_to_the_right() -> None:
+    for seed in range(3):
+        thorax = chest(seed)
+        assert -0.8 < thorax.split[0] < -0.1
+        assert replace(thorax, pull=1.0).split[0] == pytest.approx(thorax.split[0] + 1)
+        scene = scene_of(thorax, 192)
+        row = int((thorax.carina - 0.6) / scene.grid.pixel)
+        middle = slice(*np.searchsorted(scene.grid.x.ravel(), (-1.6, 1.2)))
+        trough = scene.grid.x.ravel()[middle][scene.soft[row, middle].argmin()]
+        assert trough == pytest.approx(thorax.split[0], abs=0.7)
+
+
+def test_gas_in_the_colon_is_rare_and_lies_in_folds_with_walls() -> None:
+    """Two or three haustra that overlap on the film, tissue between them."""
+    full, common = (replace(chest(0), gastric=size) for size in (1.3, 1.15))
+    beam = scene_of(full, 192).beam
+    gas = [beam.through(solid) > 0 for solid, material, _ in _flexure(full) if material == AIR]
+    assert not _flexure(common) and 2 <= len(gas) <= 3
+    together = np.logical_or.reduce(gas)
+    assert together.sum() < sum(g.sum() for g in gas)  # they overlap
+    assert max(g.sum() for g in gas) < 0.7 * together.sum()
+    tissue, _, _ = beam.trace(*(list(column) for column in zip(*_flexure(full), strict=True)))
+    assert tissue[together].min() > 0.1
+
+
+def test_soft_organs_weaken_the_beam_as_tabulated() -> None:
+    """ICRU-44 at 60 keV (NIST 126), cm2/g times g/cm3, over soft tissue's 0.2048 * 1.06."""
+    soft = 0.2048 * 1.06
+    assert pytest.approx(0.2057 * 1.06 / soft, abs=0.01) == BLOOD
+    assert pytest.approx(0.2048 * 1.05 / soft, abs=0.01) == MUSCLE
+    assert pytest.approx(1.0, abs=0.01) == ORGANS
+
+
+def test_edema_blurs_the_vessels_more_the_severer_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sharpness of the vessel map: how much of it lies in differences of neighbours."""
+    sharp = []
+    for level in range(3):
+        scene = scene_of(chest(0), 192)
+        monkeypatch.setattr(edema, "pick", lambda _rng, options, *_, at=level: options[min(at, len(options) - 1)])
+        DRAW["Edema"](scene, np.random.default_rng(0))
+        sharp.append(float(np.abs(np.diff(scene.vessels, axis=1)).sum() / scene.vessels.sum()))
+    assert sharp[0] > 1.15 * sharp[1] > 1.3 * sharp[2]
+
+
+def test_the_vessels_of_a_collapsed_lung_go_with_it() -> None:
+    for seed in range(60):
+        thorax = chest(1)
+        if "large" not in DRAW["Pneumothorax"](scene_of(thorax, 64), np.random.default_rng(seed))[0].modifiers:
+            continue
+        before, after = scene_of(thorax, 192), scene_of(thorax, 192)
+        (region,) = DRAW["Pneumothorax"](after, np.random.default_rng(seed))
+        side = before.side(region.side)
+        inside = after.lung > 1.5
+        left, gone = side & inside, side & (after.lung < 0.05)
+        assert after.vessels[gone].max(initial=0) < 0.05
+        steps = [np.abs(np.diff(s.vessels, axis=1, prepend=0))[left].mean() for s in (before, after)]
+        assert after.vessels[left].mean() > 0.7 * before.vessels[left].mean()
+        assert steps[1] > 1.3 * steps[0]  # squeezed together, not merely cut off
+        return
+    pytest.fail("no large pneumothorax in 60 draws")

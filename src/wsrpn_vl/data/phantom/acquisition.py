@@ -13,8 +13,9 @@ density of lung without air), iron.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -27,7 +28,10 @@ _NIST = {  # density in g/cm3, mu/rho in cm2/g at these energies
     "lung": (0.26, (0.2270, 0.2053, 0.1826)),
     "metal": (7.874, (1.958, 1.205, 0.5952)),
 }
-_ELECTRONIC = 16.0  # electronic noise, sd in quanta per mm2, the same share of the signal whatever the pixel's size
+# Electronic noise, sd in quanta over 1 mm2; it grows with the root of the area, as a sum of independent cells does.
+# Chosen: two to three quanta in a cell of 0.15 mm, as 2,000 electrons against some 800 a quantum in amorphous-silicon
+# panels (orders of magnitude of Siewerdsen et al., Med Phys 1997).
+_ELECTRONIC = 16.0
 _FLOOR = 1e-5  # share of the open beam below which a detector records nothing
 
 
@@ -80,7 +84,7 @@ class Technique:
 
 # A: 120 kVp upright (60 keV effective) and 85 kVp portable (50 keV), storage phosphors. The window gives NIH
 # ChestX-ray14's grey values (median 150 of 255 PA, 141 AP).
-PA = Technique("PA", 180.0, True, attenuation(60), 4e5, 0.07, 0.35, Look(latitude=1.25))
+PA = Technique("PA", 180.0, True, attenuation(60), 4e5, 0.07, 0.35, Look(latitude=1.15, paler=0.04))
 AP = Technique("AP", 110.0, False, attenuation(50), 2.5e5, 0.14, 0.5, Look(latitude=1.6), cutoff=0.06)
 # B: 140 kVp upright (66 keV) and 90 kVp portable without a grid (52 keV), flat panels, strong processing, darker.
 _DIRECT = Look(latitude=1.3, gamma=1.15, edge=0.7, edge_cm=0.6, squeeze=0.25, paler=-0.12)
@@ -114,12 +118,20 @@ class Response:
 @dataclass(frozen=True, eq=False)
 class Exposure:
     """picture: (h, w) float32 in [0, 1]; log_signal: (h, w) float32, minus the log of the detector's share of the open
-    beam; show: the display that made the picture of the log signal.
+    beam; show: the display that made the picture of the log signal; primary: (h, w) float32, the unscattered part of
+    that share, before blur; spread: the blur.
     """
 
     picture: np.ndarray
     log_signal: np.ndarray
     show: Response
+    primary: np.ndarray
+    spread: Callable[[np.ndarray], np.ndarray]
+
+    def without(self, change: np.ndarray) -> np.ndarray:
+        """The log signal had optical thickness ``change`` (h, w) not been there: the scatter stays as it was."""
+        gained = self.spread(self.primary * np.expm1(change))
+        return -np.log(np.maximum(np.exp(-self.log_signal) + gained, np.float32(_FLOOR)))
 
 
 def expose(maps: dict[str, np.ndarray], grid: Grid, technique: Technique, rng: np.random.Generator) -> Exposure:
@@ -131,18 +143,22 @@ def expose(maps: dict[str, np.ndarray], grid: Grid, technique: Technique, rng: n
     # Scatter is born where the beam is absorbed and spreads over centimetres.
     born = primary * np.minimum(optical, np.float32(6.0))
     signal = primary + np.float32(technique.scatter) * _smooth(born, 3.5, grid.pixel)
-    fall, latitude, offset = rng.standard_normal(), rng.uniform(0.75, 1.35), rng.uniform(-0.26, 0.26)
+    fall, latitude, offset = rng.standard_normal(), rng.uniform(0.75, 1.35), rng.uniform(-0.33, 0.33)
     if technique.cutoff:
-        signal *= 1 - np.clip(technique.cutoff * fall, -0.4, 0.4) * (np.linspace(-1, 1, grid.size, dtype=np.float32))
-    signal = _spread(signal, technique, grid)
+        passed = 1 - np.float32(np.clip(technique.cutoff * fall, -0.4, 0.4)) * np.linspace(
+            -1, 1, grid.size, dtype=np.float32
+        )
+        signal, primary = signal * passed, primary * passed
+    spread = partial(_spread, technique=technique, grid=grid)
+    signal = spread(signal)
     quanta = technique.quanta * (grid.pixel * 10) ** 2
     mean = signal * np.float32(quanta)
     # The normal limit of the Poisson law: counts are in the hundreds and more, unless a fine grid meets a low dose.
-    sd = np.sqrt(mean + np.float32((_ELECTRONIC * (grid.pixel * 10) ** 2) ** 2))
+    sd = np.sqrt(mean + np.float32((_ELECTRONIC * grid.pixel * 10) ** 2))
     counts = mean + sd * rng.standard_normal(mean.shape, dtype=np.float32)
     log_signal = -np.log(np.maximum(counts * np.float32(1 / quanta), np.float32(_FLOOR)))
     show = respond(log_signal, technique.look, grid.pixel, float(latitude), float(offset))
-    return Exposure(show(log_signal), log_signal, show)
+    return Exposure(show(log_signal), log_signal, show, primary, spread)
 
 
 def respond(log_signal: np.ndarray, look: Look, pixel: float, latitude: float = 1.0, offset: float = 0.0) -> Response:

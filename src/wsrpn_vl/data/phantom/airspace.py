@@ -1,8 +1,8 @@
 """Consolidation and pneumonia: air spaces filled as far as the fissures let them.
 
 Where filled lung lies against the heart or the diaphragm their borders fade by themselves: the silhouette sign
-(Felson & Felson, Radiology 1950) is physics here, not drawing. It tells the middle lobe from the lower one less well
-than in life, since the fissure between them (:func:`anatomy.lobe`) reaches the diaphragm far in front.
+(Felson & Felson, Radiology 1950) is physics here, not drawing. The middle
+lobe hides the right heart border and the lower lobe leaves it; of the dome either hides its own part.
 """
 
 from __future__ import annotations

@@ -32,9 +32,10 @@ from wsrpn_vl.data.phantom.solids import (
 )
 from wsrpn_vl.data.phantom.thorax import DOME_HEIGHT, LEAN, SIDES, SIGN, Thorax
 
-# Relative to soft tissue. ICRU-44 densities and NIST's values at 60 keV give 0.864 (adipose), 0.990 (muscle) and 1.004
-# (blood): blood is set a little too dense.
-FAT, MUSCLE, BLOOD = 0.87, 1.0, 1.02
+# Attenuation relative to soft tissue. ICRU-44 densities and NIST's values at 60 keV: adipose 0.864, muscle 0.990, blood
+# 1.004. What is written out below is chosen as a mixture: mediastinum 0.97 and arms 0.96 (muscle with fat), breast 0.93
+# (gland with fat).
+FAT, MUSCLE, BLOOD, ORGANS = 0.87, 0.99, 1.0, 1.0
 
 
 def beam_of(thorax: Thorax, grid: Grid, technique: Technique) -> Beam:
@@ -142,15 +143,16 @@ def _lungs(t: Thorax) -> list[tuple[Solid, int, float]]:
 def lobe(t: Thorax, name: str) -> Solid:
     """A lobe as the half-spaces its fissures bound; meet it with the lung (:meth:`Scene.within`).
 
-    The oblique fissure runs from the spine at a quarter of the lung's height forward and down to the diaphragm; the
+    The oblique fissure runs from the spine at a third of the lung's height (the fourth or fifth thoracic vertebra)
+    forward and down to the diaphragm, which it meets some way in front of the dome's top, behind the right atrium; the
     horizontal one leaves it at the hilum (Gray's Anatomy). The lingula is the left counterpart of the middle lobe.
     """
     side = "right" if name.startswith("right") else "left"
     s = SIGN[side]
     midline = half_space((-s, 0, 0), 0.0)
-    rise = t.dome(side) + 1.0 - (t.apex + 0.26 * t.height)
-    steep = rise / (1.75 * t.depth)  # drop of the oblique fissure per cm forwards
-    at = t.apex + 0.26 * t.height + steep * t.depth  # its height in the mid-coronal plane
+    back = t.apex + 0.36 * t.height
+    steep = (t.dome(side) + 1.0 - back) / (1.38 * t.depth)  # drop of the oblique fissure per cm forwards
+    at = back + steep * t.depth  # its height in the mid-coronal plane
     if name.endswith("lower lobe"):
         return midline.cut((0, -1, steep), -at)
     front = midline.cut((0, 1, -steep), at)
@@ -176,7 +178,7 @@ def _abdomen(t: Thorax) -> list[tuple[Solid, int, float]]:
     for side in SIDES:
         centre, half = t.dome_centre
         at = (SIGN[side] * centre, t.dome(side) + DOME_HEIGHT, 0.7)
-        out.append((bullet(at, (half, DOME_HEIGHT, 0.93 * t.depth)), SOFT, 1.03))
+        out.append((bullet(at, (half, DOME_HEIGHT, 0.93 * t.depth)), SOFT, ORGANS))
     return out
 
 
@@ -209,18 +211,30 @@ def _mediastinum(t: Thorax) -> list[tuple[Solid, int, float]]:
 
 def _air(t: Thorax) -> list[tuple[Solid, int, float]]:
     """Trachea, main bronchi, gastric bubble and a gas-filled splenic flexure."""
-    split = np.array([0.25 + t.pull, t.carina, -1.2])
-    solids = [cylinder((0.0, -20, -0.2), split, 0.9)]
-    for s, drop, r in ((-1.0, 2.3, 0.62), (1.0, 1.9, 0.55)):
-        solids.append(cylinder(split, split + np.array([s * (2.7 if s < 0 else 3.7), drop, -0.2]), r))
+    solids = [cylinder((0.0, -20, -0.2), t.split, 0.9)]
+    for out, drop, r in ((-2.0, 2.3, 0.62), (4.3, 1.9, 0.55)):  # the left main bronchus is the longer and flatter one
+        solids.append(cylinder(t.split, t.split + np.array([out, drop, -0.2]), r))
     if t.gastric > 0:
         y, z = t.dome("left") + 2.4, 4.2 if t.supine else 1.0
         bubble = ellipsoid((0.48 * t.half_width, y, z), (3.0 * t.gastric, 1.7 * t.gastric, 2.6), turn(roll=-0.15))
         solids.append(bubble if t.supine else bubble.cut((0, 1, 0), y + 0.7 * t.gastric))
-        if t.gastric > 1.1:
-            centre = (0.74 * t.half_width, y + 2.6, 0.5)
-            solids.append(ellipsoid(centre, (1.9, 1.6, 1.9)))
-    return [(s, AIR, 0.0) for s in solids]
+    return [(s, AIR, 0.0) for s in solids] + _flexure(t)
+
+
+def _flexure(t: Thorax) -> list[tuple[Solid, int, float]]:
+    """Gas in the colon's splenic flexure, beside a large gastric bubble: haustra that overlap, each in its own wall."""
+    if t.gastric < 1.2:
+        return []
+    out = []
+    top, thin = np.array([0.72 * t.half_width, t.dome("left") + 5.0, 0.3]), 0.16
+    for at, radii in (
+        ((0.9, 2.0, -0.5), (1.2, 1.3, 0.9)),
+        ((-1.4, 0.7, 0.5), (1.3, 1.1, 0.8)),
+        ((0.2, 0.0, 0.0), (1.5, 1.2, 1.0)),
+    ):
+        for radius, material in ((np.array(radii) + thin, SOFT), (np.array(radii), AIR)):
+            out.append((ellipsoid(top + at, radius, turn(roll=0.25)), material, MUSCLE))
+    return out
 
 
 def _vessels(beam: Beam, t: Thorax, rng: np.random.Generator) -> np.ndarray:

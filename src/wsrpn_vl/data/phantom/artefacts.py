@@ -67,16 +67,20 @@ HABITS = {
 
 
 def degrade(technique: Technique, quality: Quality) -> Technique:
-    """The technique of an under-exposed or moved picture; others are unchanged."""
+    """The technique of an under-exposed or moved picture; others are unchanged.
+
+    A degree costs about as much of the lung's fine detail either way: 1 less its correlation with the clean picture's
+    is 0.01 at degree 0, 0.05 at 0.5 and 0.13 at 1 (PA, 256 pixels a side).
+    """
     d = quality.degree
-    if quality.kind == "underexposed":  # a quarter to a sixtieth of the dose, shown paler
+    if quality.kind == "underexposed":  # an eighth to a seventieth of the dose, shown paler
         return replace(
             technique,
-            quanta=technique.quanta / 4 / 15**d,
+            quanta=technique.quanta / 8 / 9 ** (d**0.7),
             look=replace(technique.look, paler=technique.look.paler + 0.1 + 0.25 * d),
         )
     if quality.kind == "motion":  # breathing moves along the body, mostly
-        reach = 1.2 + 3.8 * d
+        reach = 0.8 + 3.6 * d**1.3
         return replace(technique, motion_mm=(reach, reach * (0.15 + 0.35 * d)))
     return technique
 

@@ -75,7 +75,8 @@ def access(t: Thorax, rng: np.random.Generator, side: str, vein: str) -> list[np
 def _venous(scene: Scene, rng: np.random.Generator, side: str, vein: str, radius: float, iron: float):
     """A catheter down the vena cava: mask, words for its tip."""
     where = Places(scene.thorax)
-    deep = float(rng.uniform(0.0, 1.25))
+    # Share of the vena cava's length: its lower third or just beyond; one in seven lies high or deep in the atrium.
+    deep = float(rng.uniform(*pick(rng, ((0.68, 1.08), (0.05, 0.5), (1.12, 1.3)), (0.86, 0.07, 0.07))))
     tip = where.cava_top + (where.cava_end - where.cava_top) * min(deep, 1.0)
     if deep > 1.0:
         tip = where.cava_end + (where.atrium - where.cava_end) * (deep - 1) * 3
@@ -166,7 +167,7 @@ def endotracheal(scene: Scene, rng: np.random.Generator) -> Region:
     """Tube in the trachea; its cuff bulges a little wider than the airway."""
     t = scene.thorax
     above = float(np.clip(rng.normal(4.2, 1.5), 0.4, 8.5))
-    split = np.array([0.25 + t.pull, t.carina, -1.2])
+    split = t.split
     top = np.array([0.0, -2.0, -0.2])
     tip = split - (split - top) * (above / (t.carina - top[1])) + to(float(rng.normal(0, 0.1)), 0, 0)
     path = np.stack([top, (top + tip) / 2 + to(float(rng.normal(0, 0.15)), 0, 0), tip])

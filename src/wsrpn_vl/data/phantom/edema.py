@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from wsrpn_vl.data.phantom.opacities import SEVERITIES, fill, pick, seen, soft_edged
-from wsrpn_vl.data.phantom.raster import ramp, smooth_noise
+from wsrpn_vl.data.phantom.raster import blur, ramp, smooth_noise
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.solids import ellipsoid, turn
 from wsrpn_vl.data.phantom.thorax import SIDES, SIGN
@@ -20,6 +20,7 @@ def edema(scene: Scene, rng: np.random.Generator) -> list[Region]:
     level = pick(rng, (0, 1, 2), (0.4, 0.4, 0.2))
     sides = SIDES if rng.random() < 0.93 else (pick(rng, SIDES, (0.7, 0.3)),)
     _redistribute(scene, level)
+    _blur_borders(scene, level)
     patches = np.clip(1 + 0.24 * smooth_noise(scene.grid, rng, 1.4), 0.3, 1.7)
     severity = SEVERITIES[level]
     words = (severity, ("interstitial", "perihilar", "alveolar")[level])
@@ -27,17 +28,22 @@ def edema(scene: Scene, rng: np.random.Generator) -> list[Region]:
     for side in sides:
         added = fill(scene, _bat_wing(scene, rng, side, level) * patches * (0.20 + 0.12 * level), 0.7)
         _cuffs(scene, rng, side, 2 + level)
-        _septal_lines(scene, rng, side, 5 + 4 * level)
+        _septal_lines(scene, rng, side, 7 + 7 * level)
         mask = seen(scene, added, side, 0.35)
         regions.append(Region(mask, f"{side} perihilar region", words, side, severity, "edema"))
     return regions
 
 
 def _redistribute(scene: Scene, level: int) -> None:
-    """Cephalisation: the upper vessels as thick as the lower ones and more, all of them blurred by their cuffs."""
+    """Cephalisation: the upper vessels as thick as the lower ones and more."""
     t = scene.thorax
     upper = ramp(t.hilum - 1.0 - scene.grid.y, 5.0)
     scene.vessels *= 1.05 + 0.10 * level + (0.25 + 0.12 * level) * upper
+
+
+def _blur_borders(scene: Scene, level: int) -> None:
+    """Fluid in the sheaths around the vessels: their borders grow indistinct."""
+    scene.vessels = blur(scene.vessels, (0.10, 0.22, 0.40)[level] / scene.grid.pixel)
 
 
 def _bat_wing(scene: Scene, rng: np.random.Generator, side: str, level: int) -> np.ndarray:

@@ -95,6 +95,12 @@ def restart(state: Mapping[str, Any]) -> np.random.Generator:
     return generator
 
 
+def _dry(region: Region, flooded: np.ndarray) -> Region:
+    """A pneumothorax without what fluid has filled since."""
+    mask = region.mask & ~flooded
+    return replace(region, mask=mask) if mask.any() else region
+
+
 def draw_findings(
     scene: Scene, wanted: Mapping[str, int], own: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, tuple[Region, ...]]:
@@ -112,6 +118,8 @@ def draw_findings(
         found[name] = tuple(r for r in DRAW[name](scene, restart(own[name])) if r.mask.any())
         if before is not None:
             scene.changes[name] = scene.optical() - before
+    if scene.flooded is not None and "Pneumothorax" in found:
+        found["Pneumothorax"] = tuple(_dry(r, scene.flooded) for r in found["Pneumothorax"])
     children = [name for name in OPACITY_CHILDREN if found.get(name)]
     if children:
         found["Lung Opacity"] = tuple(parent_regions(r for n in children for r in found[n]))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 FRAMES = ("there {is} {np}.", "{np} {is} seen.", "{np} {is} present.", "{np} {is} noted.", "{np} {is} identified.")
 PLAIN_FRAMES = ("there {is} {np}.", "{bare}.", "note is made of {np}.")  # also right for a phrase with a clause in it
-REPEAT_FRAMES = (  # only for a patient with an earlier study
+DEVICE_REPEAT_FRAMES = (  # only for a patient with an earlier study
     "again seen {is} {np}.",
     "{bare}, unchanged.",
     "unchanged {bare}.",
     "{np} {is} unchanged since ___.",
+)
+REPEAT_FRAMES = (
+    *DEVICE_REPEAT_FRAMES,
     "no significant change in the {bare}.",
     "stable {bare}.",
     "persistent {bare}.",
@@ -76,7 +79,7 @@ DENIAL_FRAMES = (  # {list} after "or", {nor} after "nor"
     "no {list} is identified.",
     "negative for {list}.",
     "no radiographic evidence of {list}.",
-    "without evidence of {list}.",
+    "no convincing evidence of {list}.",
     "neither {nor} is present.",
 )
 RESOLVED = (
@@ -85,6 +88,32 @@ RESOLVED = (
     "{x} seen on the prior study is absent now.",
 )
 
+# State of the study -> words that may not stand beside it; the states are told by ``absences.states_of``.
+UNFIT: dict[str, tuple[str, ...]] = {
+    "devices": ("Normal chest", "Unremarkable chest"),
+    "lung displaced": ("well expanded",),
+    "mediastinum shifted": ("mediastin", "silhouette"),
+    "supine": ("costophrenic", "free air"),  # fluid layers behind the lung, free air in front of the liver
+    "lungs bare": ("superimposed",),
+}
+# (words of a template, modifier of the region that they would contradict or say again)
+UNSUITED: tuple[tuple[str, str], ...] = (
+    ("hemidiaphragm is", "loculated"),  # a lens on the wall leaves the diaphragm alone
+    ("pleural line", "with deep sulcus sign"),  # air in front of the lung shows no edge
+    ("separated from", "with deep sulcus sign"),
+    ("areas of {adj} atelectasis", "lobar"),
+    ("atelectatic changes", "lobar"),
+    ("focal", "patchy"),
+    ("occupies much", "patchy"),
+    ("throughout", "patchy"),
+    ("consolidated", "patchy"),
+    ("cortical disruption", "healing"),
+    ("step-off", "healing"),
+    ("deformit", "acute"),
+    ("in place", "in place"),
+    ("blunting", "with blunting of the angle"),
+    ("{in}", "with blunting of the angle"),
+)
 # (absent findings it speaks of, findings its triples deny, wordings); {other} is "otherwise " when something is wrong.
 NORMAL: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     (

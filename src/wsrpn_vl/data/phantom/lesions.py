@@ -18,7 +18,7 @@ MASS_CM = 3.0
 def lung_lesion(scene: Scene, rng: np.random.Generator) -> list[Region]:
     """One mass, sometimes with satellites, or one to three nodules."""
     if rng.random() < 0.5:
-        diameter = float(np.clip(rng.lognormal(1.62, 0.62), MASS_CM + 0.1, 12.0))
+        diameter = float(np.clip(rng.lognormal(1.56, 0.63), MASS_CM + 0.1, 12.0))
         return _lesion(scene, rng, "mass", diameter, pick(rng, SIDES, (0.565, 0.435)))
     regions = []
     for _ in range(pick(rng, (1, 2, 3), (0.7, 0.2, 0.1))):

@@ -3,7 +3,8 @@
 Slots: {a}, {an} article of a countable finding, of {noun}; {adj} adjectives; {adv} the degree as an adverb; {s}, {y},
 {x} endings of a plural; {where}, {in} (with its preposition), {at} (before a noun), {angle}, {on} places; {side}, and
 {one} if right or left only; {ws}, {wis} verbs that agree with the place, {is}, {vs}, {es} with the noun; {tail} what
-follows the noun. A template whose slot has no value for the case at hand is not used. ``NOUNS``: noun phrases, which
+follows the noun; {size} a leading degree, {type} the other adjectives. A template whose slot has no value for the case
+at hand, or that is :data:`frames.UNSUITED`, is not used. ``NOUNS``: noun phrases, which
 stand in the frames of ``frames.py``; a leading "+" marks a plural one. ``CLAUSES``: whole sentences.
 """
 
@@ -45,7 +46,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "Edema": (
         "{adj} pulmonary edema",
         "{adj} edema {in}",
-        "{adj} pulmonary vascular congestion and edema",
+        "pulmonary vascular congestion with {adj} edema",
         "{adj} pulmonary edema with haziness of the {where}",
         "{adj} pulmonary edema, most conspicuous {in}",
         "{adj} edema centered {in}",
@@ -88,7 +89,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
         "{a}{adj} pleural effusion{s} {on}{tail}",
         "{a}{adj} pleural effusion{s} {in}{tail}",
         "{a}{adj} {one}-sided pleural effusion{s}",
-        "a {adj} amount of {side} pleural fluid",
+        "a {size} amount of {type} {side} pleural fluid",
         "{a}{adj} {side} effusion{s}",
         "blunting of the {angle} from {a}{adj} pleural effusion{s}",
         "{a}{adj} pleural effusion{s} with blunting of the {angle}",
@@ -122,7 +123,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "the cardiomediastinal silhouette is {adv} enlarged.",
         "the mediastinum appears {adv} widened.",
         "the cardiomediastinal contours are {adv} enlarged.",
-        "there is {adv} increased width of the {where}.",
+        "there is {adv} increased mediastinal width.",
         "the mediastinal silhouette is {adv} widened.",
     ),
     "Cardiomegaly": (
@@ -137,7 +138,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "Lung Opacity": (
         "the {where} show{ws} {adj} opacification.",
         "{adj} opacity obscures part of the {where}.",
-        "increased {adj} opacity is seen projecting over the {where}.",
+        "{a}{adj} opacit{y} {is} seen projecting over the {where}.",
         "aeration of the {where} is reduced by {adj} opacity.",
         "the {where} {wis} partly obscured by {a}{adj} opacit{y}.",
         "projecting over the {where} {is} {a}{adj} opacit{y}.",
@@ -197,9 +198,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "the {angle} {wis} blunted, consistent with {a}{adj} pleural effusion{s}.",
         "the {angle} {wis} obscured by {a}{adj} pleural effusion{s}.",
         "fluid blunts the {angle}, representing {a}{adj} pleural effusion{s}.",
-        "there is a {adj} amount of pleural fluid {on}{tail}.",
+        "there is a {size} amount of {type} pleural fluid {on}{tail}.",
         "{in}, there {is} {a}{adj} pleural effusion{s}{tail}.",
-        "a meniscus at the {angle} reflects {a}{adj} pleural effusion{s}.",
+        "meniscus formation at the {angle} reflects {a}{adj} pleural effusion{s}.",
         "the {one} hemidiaphragm is partly obscured by {a}{adj} pleural effusion{s}.",
     ),
     "Pleural Other": (
@@ -214,7 +215,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "Fracture": (
         "the {where} show{ws} {a}{adj} fracture{s}{tail}.",
         "there is step-off of the {where} from {a}{adj} fracture{s}.",
-        "{a}{adj} fracture{s} {is} visible through the {where}.",
+        "{a}{adj} fracture{s} {is} visible in the {where}.",
         "osseous structures show {a}{adj} fracture{s} of the {where}.",
         "irregularity of the {where} represents {a}{adj} fracture{s}.",
         "skeletal structures are notable for {a}{adj} fracture{s} of the {where}.",
@@ -225,7 +226,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "{an}{adj} {noun} project{vs} over the {where}{tail}.",
         "{an}{adj} {noun} {is} seen{tail}.",
         "the patient has {an}{adj} {noun}{tail}.",
-        "monitoring and support equipment includes {an}{adj} {noun}{tail}.",
+        "there {is} {an}{adj} {noun} overlying the {where}{tail}.",
         "also noted {is} {an}{adj} {noun}{tail}.",
         "{an}{adj} {noun} overlie{vs} the {where}{tail}.",
         "there {is} {an}{adj} {noun} in situ{tail}.",
@@ -243,15 +244,19 @@ DEVICE_CLAUSES: dict[str, tuple[str, ...]] = {
         "{an}{adj} {noun} terminate{vs} {in}{tail}.",
         "the tip of the {adj} {noun} projects over the {where}{tail}.",
     ),
-    "endotracheal": ("the patient is intubated, with {an}{adj} {noun} in place{tail}.",),
+    "endotracheal": (
+        "the patient is intubated, with {an}{adj} {noun} in place{tail}.",
+        "monitoring and support equipment includes {an}{adj} {noun}{tail}.",
+    ),
     "enteric": (
+        "monitoring and support equipment includes {an}{adj} {noun}{tail}.",
         "{an}{adj} {noun} course{vs} into the {where}{tail}.",
         "{an}{adj} {noun} pass{es} into the {where}{tail}.",
     ),
     "pacemaker": ("{an}{adj} {noun} {is} seen over the {where}{tail}.",),
     "defibrillator": ("{an}{adj} {noun} {is} seen over the {where}{tail}.",),
-    "chest tube": ("{an}{adj} {noun} {is} directed into the {where}{tail}.",),
-    "wires": ("the {adj} {noun} are intact{tail}.", "the patient is status post sternotomy, with {adj} {noun}{tail}."),
+    "chest tube": ("{an}{adj} {noun} enter{vs} the {where}{tail}.",),
+    "wires": ("the {noun} are intact and {type}{tail}.", "postoperative changes include {adj} {noun}{tail}."),
 }
 
 PARENT = (  # Lung Opacity whose children are named besides
@@ -260,7 +265,7 @@ PARENT = (  # Lung Opacity whose children are named besides
     "abnormal opacification of the {where}",
     "+airspace opacities {in}",
     "abnormal opacity {in}",
-    "increased opacity {in}",
+    "+pulmonary opacities {in}",
     "+lung opacities {in}",
 )
 PARENT_CLAUSES = (
@@ -282,13 +287,13 @@ KINDS: dict[str, tuple[tuple[str, ...], bool]] = {
     "pleural plaque": (("pleural plaque",), True),
     "endotracheal tube": (("endotracheal tube", "ET tube"), True),
     "central venous catheter": (("central venous catheter", "venous catheter"), True),
-    "PICC line": (("PICC line", "PICC", "PICC catheter"), True),
+    "PICC line": (("PICC line", "PICC"), True),
     "pacemaker": (("pacemaker", "cardiac pacemaker", "pacing device"), True),
     "defibrillator": (("defibrillator", "cardiac defibrillator", "ICD"), True),
     "port catheter": (("port catheter", "port-a-cath"), True),
     "Swan-Ganz catheter": (("Swan-Ganz catheter", "pulmonary artery catheter"), True),
     "enteric tube": (("enteric tube", "nasogastric tube", "orogastric tube"), True),
-    "chest tube": (("chest tube", "thoracostomy tube", "pleural tube"), True),
+    "chest tube": (("chest tube", "thoracostomy tube"), True),
     "sternotomy wires": (("sternotomy wires", "median sternotomy wires"), True),
 }
 KIND_IS_SAID = ("Lung Lesion", "Pleural Other", "Support Devices")  # classes of several things: the thing is a modifier

@@ -36,7 +36,7 @@ def _upright(scene: Scene, rng: np.random.Generator, side: str) -> Region:
     """Fluid around and beneath a lung that floats in it: seen from the front its border is the meniscus.
 
     The lung keeps a round base (Davis et al., Radiology 1963: the fluid is one level ring, deeper against the wall
-    where more of it lies along the beam).
+    where more of it lies along the beam). Where the air of a pneumothorax reaches down to it, its surface is level.
     """
     t, s = scene.thorax, SIGN[side]
     level = pick(rng, (0, 1, 2), (0.31, 0.44, 0.25))
@@ -48,17 +48,51 @@ def _upright(scene: Scene, rng: np.random.Generator, side: str) -> Region:
     bowl = replace(bowl, low=np.array([*(bowl.low[:1] - 9), -80.0, bowl.low[2] - 9]), high=bowl.high + 9)
     before = scene.lung_of(side)
     fluid = np.maximum(before - scene.within(bowl, side), 0)
-    added = fill(scene, fluid, 0.97)
+    surface = base - 0.3 * round_off
+    pool, level_surface = _pool(scene, side, surface)
+    if level_surface:
+        fluid *= scene.grid.y > surface
+    added = fill(scene, fluid, 0.97) + pool
     _drown(scene, fluid, before)
+    fluid = np.maximum(fluid, pool)
     mask = (fluid > 0.42 * before) & scene.side(side) & (added > 0)
-    if rise < _SULCUS + 1:  # below the top of the dome only the lateral angle is told from the heart
+    if (
+        rise < _SULCUS + 1 and not level_surface
+    ):  # below the top of the dome only the lateral angle is told from the heart
         mask &= s * scene.grid.x > t.dome_centre[0]
     if level:  # deep down fluid and abdomen are one shade
         mask &= scene.grid.y < t.dome(side) + 0.3
     if not mask.any():
         mask = seen(scene, fluid, side, 0.8)
-    words = ("with blunting of the angle",) if level == 0 else ()
+    words = ("with an air-fluid level",) if level_surface else ("with blunting of the angle",) if level == 0 else ()
     return _told(mask, side, "costophrenic angle" if level == 0 else "pleural space", level, *words)
+
+
+def _pool(scene: Scene, side: str, surface: float) -> tuple[np.ndarray, bool]:
+    """(h, w) cm of fluid put where a pneumothorax's air reached below the height ``surface``, and whether that is so
+    much of it that the surface is seen level.
+    """
+    air = scene.pleural_air.get(side)
+    if air is None:
+        return scene.grid.zeros(), False
+    pool = air * np.clip((scene.grid.y - surface) / scene.grid.pixel + 0.5, 0, 1)
+    flooded = pool > np.maximum(0.5 * air, 0.25)
+    if not flooded.any():
+        return scene.grid.zeros(), False
+    scene.soft += pool * np.float32(0.97)
+    scene.flooded = flooded if scene.flooded is None else scene.flooded | flooded
+    row = int(flooded.any(1).argmax()) + 1
+    return pool, bool((pool > 0.5 * scene.lung_of(side))[row].sum() > 0.25 * scene.side(side)[row].sum())
+
+
+def _displace(scene: Scene, side: str, water: np.ndarray) -> np.ndarray:
+    """Put fluid in place of a pneumothorax's air too, as far as it makes up the ray's way; returns it, cm."""
+    air = scene.pleural_air.get(side)
+    if air is None:
+        return scene.grid.zeros()
+    pool = np.minimum(water * air / np.maximum(scene.lung_of(side), np.float32(0.3)), air)
+    scene.soft += pool * np.float32(0.95)
+    return pool
 
 
 def _drown(scene: Scene, fluid: np.ndarray, before: np.ndarray) -> None:
@@ -79,6 +113,7 @@ def _layered(scene: Scene, rng: np.random.Generator, side: str) -> Region:
         cap = _rind(scene, side, 0.5 + 0.3 * level) & half_space((0, 1, 0), t.apex + 4.5)
         fluid += np.maximum(scene.within(half_space((0, 1, 0), t.apex + 4.5), side) - scene.within(cap, side), 0)
     fill(scene, fluid, 0.95)
+    _displace(scene, side, fluid)
     return _told(mask, side, "hemithorax", level, "layering")
 
 
@@ -89,7 +124,8 @@ def _loculated(scene: Scene, rng: np.random.Generator, side: str) -> Region:
     at = t.place(side, 1.0, float(rng.uniform(0.25, 0.8)), float(rng.uniform(0.4, 0.6)))
     size = (1.4 + 1.0 * level, 2.8 + 1.6 * level, 3.2 + level)
     lens = ellipsoid(at, np.array(size) * rng.uniform(0.85, 1.15, 3), turn(roll=-0.12 * SIGN[side]))
-    added = fill(scene, scene.within(lens, side), 0.95)
+    water = scene.within(lens, side)
+    added = fill(scene, water, 0.95) + _displace(scene, side, water)
     return _told(seen(scene, added, side, 0.3), side, "lateral pleural space", level, "loculated")
 
 

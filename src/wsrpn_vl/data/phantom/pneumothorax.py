@@ -13,6 +13,7 @@ import numpy as np
 
 from wsrpn_vl.data.phantom.anatomy import lung_solid
 from wsrpn_vl.data.phantom.opacities import pick
+from wsrpn_vl.data.phantom.raster import ramp, resample
 from wsrpn_vl.data.phantom.scene import Region, Scene
 from wsrpn_vl.data.phantom.solids import Solid, half_space, moved
 from wsrpn_vl.data.phantom.thorax import SIDES, SIGN, Thorax
@@ -58,7 +59,9 @@ def pneumothorax(scene: Scene, rng: np.random.Generator) -> list[Region]:
     drawn = (_basal if basal else _collapsed if plan.size == "large" else _apical)(t, plan)
     before, lung = scene.lung_of(side), drawn.within(scene, side)
     gap = np.maximum(before - lung, 0)
+    _move_vessels(scene, drawn, side)
     _let_in_air(scene, gap, before, lung)
+    scene.pleural_air[side] = gap
     dense = np.float32(min(0.5, 0.2 * (1 / float(np.linalg.det(drawn.matrix)) - 1)))  # the same tissue in less room
     squeezed = np.minimum(lung * dense * (gap > 0), scene.lung)
     scene.soft += squeezed
@@ -66,7 +69,8 @@ def pneumothorax(scene: Scene, rng: np.random.Generator) -> list[Region]:
     _visceral_line(scene, drawn, side, lung)
     told = gap / np.maximum(before, np.float32(0.05))
     mask = _where_told(told, _here(scene, side, basal) & (gap > 0.25), 0.33 if basal else 0.75)
-    place = "basilar" if basal else "apical" if plan.size == "small" or plan.spread < 0.5 else "apicolateral"
+    apical = plan.size == "small" or (plan.size == "moderate" and plan.spread < 0.5)
+    place = "basilar" if basal else "apical" if apical else "apicolateral"
     words = (plan.size, *(("with deep sulcus sign",) if basal else ()), *(("under tension",) if plan.tension else ()))
     severity = {"small": "mild", "moderate": "moderate", "large": "severe"}[plan.size]
     return [Region(mask, f"{side} {place} pleural space", words, side, severity, "pneumothorax")]
@@ -93,7 +97,7 @@ class _Drawn:
 def _apical(t: Thorax, plan: _Plan) -> _Drawn:
     """The top falls inwards and down, what is below the end of the gap stays."""
     s, tall = SIGN[plan.side], t.dome(plan.side) - t.apex
-    reach = tall * (0.19 + 0.66 * plan.spread**1.1) + 0.8 * plan.gap  # how far down the gap goes
+    reach = tall * (0.23 + 0.66 * plan.spread**1.1) + 0.8 * plan.gap  # how far down the gap goes
     about = np.array([s * 0.3 * t.half_width, t.apex + reach, 0.0])
     matrix = np.array([[1, s * plan.gap * 0.9 / reach, 0], [0, 1 - 0.6 * plan.gap / reach, 0], [0, 0, 1]])
     above, below = half_space((0, 1, 0), about[1]), half_space((0, -1, 0), -about[1])
@@ -139,15 +143,35 @@ def _let_in_air(scene: Scene, gap: np.ndarray, before: np.ndarray, lung: np.ndar
     held = np.maximum(before - scene.lung, 0) * share  # interstitium counted as soft tissue
     scene.soft -= np.minimum(held, scene.soft)
     scene.lung *= 1 - share
-    scene.vessels *= np.where(share > 0, np.clip(1.6 * lung / np.maximum(before, 0.05), 0, 1), np.float32(1))
+    scene.vessels *= np.where(share > 0.02, np.clip(0.6 * lung - 0.3, 0, 1), np.float32(1))  # none in a mere sliver
+
+
+def _move_vessels(scene: Scene, drawn: _Drawn, side: str) -> None:
+    """The vessels go with their lung; squeezed together they lie closer and over each other."""
+    grid, about = scene.grid, drawn.about
+    back = np.linalg.inv(drawn.matrix[:2, :2])
+    x, y = grid.x - np.float32(about[0]), grid.y - np.float32(about[1])
+    cols = (about[0] + back[0, 0] * x + back[0, 1] * y - grid.shift + grid.fov / 2) / grid.pixel - 0.5
+    rows = (about[1] + back[1, 0] * x + back[1, 1] * y) / grid.pixel - 0.5
+    own = scene.lung_of(side) > scene.lung_of(SIDES[1 - SIDES.index(side)])
+    if drawn.moves is not None:
+        own = own & (scene.beam.within(drawn.moves, scene.spans) > 0)
+    crowded = np.float32(np.linalg.det(back) ** 0.5)
+    scene.vessels = np.where(own, crowded * resample(scene.vessels, rows, cols), scene.vessels)
 
 
 def _visceral_line(scene: Scene, drawn: _Drawn, side: str, lung: np.ndarray) -> None:
-    """The pleura seen edge-on: a thin shell, drawn at least a pixel wide and as much thinner in tissue."""
+    """The pleura seen edge-on: a thin shell, drawn at least a pixel wide and as much thinner in tissue.
+
+    Only where air lies beside it and away from the mediastinum, which has no border of its own against the lung.
+    """
     t = scene.thorax
     wide = max(_PLEURA, 0.8 * scene.grid.pixel)
     thin = np.diag([1 - wide / (0.5 * t.half_width), 1 - wide / (0.5 * t.height), 1.0])
     middle = np.array([SIGN[side] * 0.45 * t.half_width, t.widest, 0.0])
     inner = replace(drawn, solid=moved(drawn.solid, thin, middle))
     shell = np.maximum(lung - inner.within(scene, side), 0)
+    shell *= np.clip(5 * (scene.lung_of(side) - lung), 0, 1)
+    inwards = SIGN[side] * (scene.grid.x - t.pull) - t.medial(scene.grid.y, side)
+    shell *= ramp(inwards - 1.0, 1.0)
     scene.soft += shell * np.float32(0.9 * _PLEURA / wide)

@@ -88,6 +88,16 @@ def smooth_noise(grid: Grid, rng: np.random.Generator, scale: float) -> np.ndarr
     return (m @ rng.standard_normal((knots, knots), dtype=np.float32) @ m.T) * np.float32(2.1)
 
 
+def resample(image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """(h, w) values of ``image`` at fractional pixel indices, bilinear; beyond the edge its edge."""
+    n = image.shape[0]
+    rows, cols = np.clip(rows, 0, n - 1.001), np.clip(cols, 0, n - 1.001)
+    r, c = rows.astype(int), cols.astype(int)
+    v, u = (rows - r).astype(np.float32), (cols - c).astype(np.float32)
+    above, below = image[r, c] * (1 - u) + image[r, c + 1] * u, image[r + 1, c] * (1 - u) + image[r + 1, c + 1] * u
+    return above * (1 - v) + below * v
+
+
 @lru_cache(maxsize=64)
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     d = np.arange(size)[:, None] - np.arange(size)[None, :]

@@ -18,7 +18,7 @@ from wsrpn_vl.data.phantom.raster import Grid
 from wsrpn_vl.data.phantom.ray_kernels import FAR, measure, splat, trace
 from wsrpn_vl.data.phantom.solids import Solid
 
-SPANS = 4  # lung intervals kept per ray, from behind; about one ray in 10,000 meets more and loses those in front
+SPANS = 6  # lung intervals kept per ray, from behind; a ray that meets more loses those in front
 _TO_FILM = 13.0  # cm from the mid-coronal plane to the detector
 
 

@@ -57,6 +57,11 @@ class Person(Protocol):
         """Whether the patient is male."""
         ...
 
+    @property
+    def supine(self) -> bool:
+        """Whether the patient lies."""
+        ...
+
 
 def one(rng: np.random.Generator, options: Sequence[T]) -> T:
     """One of ``options``, evenly; many times faster than the generator's ``choice``."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wsrpn_vl.data.phantom.frames import UNSUITED
 from wsrpn_vl.data.phantom.phrases import KIND_IS_SAID, KINDS
 from wsrpn_vl.data.phantom.report_form import one
 from wsrpn_vl.data.phantom.scene import Region
@@ -15,16 +16,20 @@ from wsrpn_vl.labels import phrase
 from wsrpn_vl.text.triples import Triple, place
 
 _ADVERBS = {"mild": "mildly", "moderate": "moderately", "severe": "severely", "marked": "markedly"}
-_PLURALS = {"apex": "apices", "hilum": "hila"}
+_PLURALS = {"apex": "apices", "hilum": "hila", "hemithorax": "hemithoraces"}
 _ATTRIBUTIVE = ("lobe", "zone", "rib", "clavicle", "lung", "hemithorax")
 _CENTRAL = {  # words for where a finding without a side is
     "Cardiomegaly": ("cardiac silhouette", "heart"),
     "Enlarged Cardiomediastinum": ("cardiomediastinal silhouette", "cardiomediastinal contour", "mediastinum"),
 }
+_SIZES = (*_ADVERBS, "small", "large", "trace")
+_BOTH = "both lungs"
 _PLACE_SLOTS = ("{where}", "{in}", "{at}", "{angle}")
 _PHRASE = re.compile(r"\b(with|without|under|above|below|over|into|towards?|in|at|near|along)\b")
+_LEAD = re.compile(r"^(?:\{in\}|within [^,]*), ")  # a place before the sentence's head
 _SIDE_CLAUSE = re.compile(r",| from | with ")
 _MEASURE = re.compile(r"\d")
+_PLEURA = re.compile(r"\w+ pleural spaces?")  # on a side, and no closer
 _ARTICLE = re.compile(r"\b(a) (?=[aeio]|u(?!ni)|8|11\b|NG\b)", re.IGNORECASE)
 
 
@@ -51,10 +56,13 @@ class Group:
         sides = {r.side for r in self.regions}
         self.many = len(self.regions) > 1 or first.side == "bilateral"
         self.kind, self.side = first.kind, "bilateral" if sides >= {"right", "left"} else first.side
+        whole = any(p == "bilateral lungs" for p in self.places)  # nothing is to be added to both lungs
+        self.places = [_BOTH] if whole else self.places
         self.where = listed(self.places)
         self.how = () if self.parent else first.modifiers
         self.tails = [m for m in self.how if _PHRASE.search(m)]
         self.adjectives = sorted((m for m in self.how if m not in self.tails), key=lambda m: not _MEASURE.match(m))
+        self.size = next((m for m in self.adjectives if m in _SIZES), "")
         known = KINDS.get(self.kind)
         self.nouns, self.countable = known or ((self.kind or phrase(self.finding),), not self.kind.endswith("ing"))
         self.plural_kind = self.kind.endswith("s") and not self.kind.endswith(("ss", "sis"))
@@ -66,28 +74,33 @@ class Group:
             or (not self.where and any(slot in template for slot in _PLACE_SLOTS))
             or ("{angle}" in template and "angle" not in self.where)
             or ("{side}" in template and not self.side)
-            or any(own in words for words in self.tails for own in self._doubles(template))
+            or ("{size}" in template and not self.size)
+            or ("{type}" in template and "{size}" not in template and not self.adjectives)
+            or any(words in template and how in self.how for words, how in UNSUITED)
+            or any(slot in template and self._doubles(slot) for slot in _PLACE_SLOTS)
             or (("{one}" in template or "{on}" in template) and self.side not in ("right", "left"))
         )
 
-    def _doubles(self, template: str) -> list[str]:
-        """Words of the template that what follows the noun would say again."""
-        placed = [self.where] if any(slot in template for slot in _PLACE_SLOTS) else []
-        return placed + [words for words in ("in place", "blunting") if words in template]
+    def _doubles(self, slot: str) -> bool:
+        """Whether the place would be said again after the noun, or says no more than the noun."""
+        vague = slot != "{at}" and self.finding == "Pleural Effusion" and _PLEURA.fullmatch(self.where)
+        return bool(vague) or any(self.where in words for words in self.tails)
 
     def fill(self, template: str, rng: np.random.Generator) -> tuple[str, bool]:
         """(text, whether its head is plural) of a template without frame slots."""
         plural = template.startswith("+")
         template = template.removeprefix("+")
         noun_plural = self.plural_kind or (self.many and self.countable)
-        head = _SIDE_CLAUSE.split(template, maxsplit=1)[0]
-        noun = one(rng, self.nouns)
+        head = _SIDE_CLAUSE.split(_LEAD.sub("", template), maxsplit=1)[0]
+        noun = one(rng, self._nouns(template))
         plural |= noun_plural if "{noun}" in head else self.many and any(x in head for x in ("{s}", "{y}", "{x}"))
         text = template.format_map(
             {
                 "a": "" if self.many else "a ",
                 "an": "a " if self.countable and not noun_plural else "",
                 "adj": self._adjectives(template),
+                "size": self.size,
+                "type": " ".join(m for m in self.adjectives if m != self.size),
                 "adv": next((_ADVERBS[m] for m in self.adjectives if m in _ADVERBS), ""),
                 "noun": plural_of(noun) if self.many and self.countable and not self.plural_kind else noun,
                 "s": "s" if self.many else "",
@@ -112,6 +125,12 @@ class Group:
             self.noun = noun
         return text, plural
 
+    def _nouns(self, template: str) -> Sequence[str]:
+        """Those that do not say the place ("thickening at the apex") and that are words of their plural."""
+        placed = any(slot in template for slot in _PLACE_SLOTS) and re.search(r"\bap(ex|ices)\b", self.where)
+        odd = [n for n in self.nouns if (placed and "apical" in n) or (self.many and n.endswith("y"))]
+        return [n for n in self.nouns if n not in odd] or self.nouns
+
     def _adjectives(self, template: str) -> str:
         """Those the place does not say already; a device's side where its place is not told."""
         placed = any(slot in template for slot in _PLACE_SLOTS)
@@ -122,13 +141,15 @@ class Group:
             and not placed
             and not any(self.side in m for m in self.adjectives)
         ):
-            words.insert(0, self.side)
+            words.insert(0, self.where if self.where.endswith("chest wall") else self.side)
         return " ".join(words)
 
     def _tail(self, rng: np.random.Generator) -> str:
         if not self.tails:
             return ""
         first = self.tails[0]
+        if "wires" in self.kind:  # clips and valves are beside them, not part of them
+            return f", {', '.join(self.tails)}"
         prepositional = first.startswith(("with", "in ", "at ", "along ", "over ", "under "))
         head = f" {first}" if prepositional else one(rng, (f", {first}", f" with {first}"))
         return ", ".join((head, *self.tails[1:]))
@@ -222,6 +243,7 @@ def plural_of(words: str) -> str:
 def finish(text: str) -> str:
     """A sentence with single spaces, right articles and a capital."""
     text = " ".join(text.split()).replace(" ,", ",").replace(" .", ".")
+    text = re.sub(r"\b[Tt]he both\b", "both", text)
     text = _ARTICLE.sub(r"\1n ", text)
     return text[0].upper() + text[1:]
 
@@ -266,7 +288,7 @@ def _merged(places: Sequence[tuple[str, str]]) -> list[str]:
 
 def _one_sided(finding: str, regions: list[Region], where: str) -> Group:
     attribute = where if where.endswith(_ATTRIBUTIVE) else where[:-1] if where[:-1].endswith(_ATTRIBUTIVE) else ""
-    attribute = "" if attribute == "bilateral lung" else attribute
+    attribute = "bilateral" if attribute == "bilateral lung" else attribute
     plural = where.endswith("s") and (" and " in where or where.startswith("bilateral "))
     return Group(finding, regions, [where], many_places=plural, attribute=attribute)
 

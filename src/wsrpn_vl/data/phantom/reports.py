@@ -8,15 +8,16 @@ absent findings some are negated, some covered by a normal statement, some left 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from wsrpn_vl.data.phantom import frames
+from wsrpn_vl.data.phantom import absences, frames
+from wsrpn_vl.data.phantom.absences import Words
 from wsrpn_vl.data.phantom.phrases import CLAUSES, DEVICE_CLAUSES, NOUNS, PARENT, PARENT_CLAUSES
 from wsrpn_vl.data.phantom.prior import OPACITY_CHILDREN
 from wsrpn_vl.data.phantom.report_form import Person, lay_out, one, plain_form
-from wsrpn_vl.data.phantom.report_groups import Group, Pair, finish, groups_of, listed
+from wsrpn_vl.data.phantom.report_groups import Group, Pair, finish, groups_of
 from wsrpn_vl.data.phantom.scene import Region
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS, phrase
@@ -40,19 +41,8 @@ _IMPORTANCE = (
     "Pleural Other",
 )
 _URGENT = {"Pneumothorax", "Lung Lesion"}
-_DENIAL_SHARE = {
-    "Consolidation": 0.55,
-    "Pleural Effusion": 0.75,
-    "Pneumothorax": 0.75,
-    "Edema": 0.35,
-    "Pneumonia": 0.15,
-    "Lung Lesion": 0.08,
-    "Atelectasis": 0.05,
-    "Fracture": 0.05,
-}
-_RESOLVING = ("Pleural Effusion", "Pneumothorax", "Consolidation", "Edema", "Pneumonia")
 _CLAUSE = (",", " with ", " from ", "compatible", "consistent", " in place", " in situ")  # no verb may follow these
-_NORMAL_SHARE = {"Support Devices": 0.12, "Pleural Effusion": 0.15}
+_LUNGS = ("Pneumothorax", "Pleural Effusion", "Pleural Other")  # with these they are clear only otherwise
 
 
 @dataclass(frozen=True)
@@ -61,18 +51,6 @@ class Report:
 
     text: str
     triples: tuple[dict, ...]
-
-
-@dataclass
-class _Words:
-    """Sentences as they gather, and the statements among them that are of no region."""
-
-    rng: np.random.Generator
-    repeat: bool
-    triples: list[Triple] = field(default_factory=list)
-
-    def state(self, finding: str, polarity: str) -> None:
-        self.triples.append(Triple(finding, polarity=polarity))
 
 
 def write_report(
@@ -112,20 +90,20 @@ def _own(
     unmentioned: float,
     hedged: float,
 ) -> Report:
-    words = _Words(rng, repeat)
+    words = Words(rng, repeat, absences.states_of(present, supine=patient.supine))
     groups = _told_groups(present, rng, unmentioned, hedged)
     body = [_sentence(group, words) for group in groups]
-    doubts, quiet = _doubts(present, words, hedged)
-    denials = _denials(
-        [name for name in OBSERVATIONS if name not in present and name not in quiet], bool(groups), words
-    )
+    doubts, quiet = absences.doubts(present, words, hedged)
+    absent = [name for name in OBSERVATIONS if name not in present and name not in quiet]
+    ill = any(group.finding != "Support Devices" for group in groups)
+    denials = absences.denials(absent, words, other=any(name in present for name in _LUNGS), needed=not ill)
     form = rng.random()
     if form < 0.29:
-        rest = " ".join((*denials, *_fillers(rng, 0.15)))
-        lines = [*body, *doubts, rest] if body or doubts else [_normal(rng), rest]
+        rest = " ".join((*denials, *absences.fillers(words, 0.15)))
+        lines = [*body, *doubts, rest] if body or doubts else [absences.normal(words), rest]
         findings, impression = [], [line for line in lines if line]
     else:
-        findings = _woven([*body, *doubts], [*denials, *_fillers(rng, 0.35)], rng)
+        findings = _woven([*body, *doubts], [*denials, *absences.fillers(words, 0.35)], rng)
         impression = [] if form < 0.45 else _impression(groups, doubts, words)
     urgent = any(group.finding in _URGENT for group in groups)
     text = lay_out(findings, impression, patient, view, rng, repeat=repeat, urgent=urgent)
@@ -162,7 +140,8 @@ def _told_groups(present: Regions, rng: np.random.Generator, unmentioned: float,
     has_child = any(name in present for name in OPACITY_CHILDREN)
     real = [n for n in present if n != "Support Devices" and not (n == "Lung Opacity" and has_child)]
     told, certain = list(present), len(real)
-    if has_child and rng.random() < IMPLIED:
+    airspace = any(name in present for name in OPACITY_CHILDREN if name != "Lung Lesion")
+    if (rng.random() < IMPLIED or not airspace) and has_child:  # a nodule is not called an opacity besides
         told = [name for name in told if name != "Lung Opacity"]
     possible = set()
     for name in real:
@@ -202,7 +181,7 @@ def _clauses(group: Group) -> list[str]:
     return [template for template in options if group.fits(template)]
 
 
-def _sentence(group: Group, words: _Words, *, bare: bool = False) -> str:
+def _sentence(group: Group, words: Words, *, bare: bool = False) -> str:
     """One sentence on a group; ``bare``: in the telegraphic style of an impression."""
     rng = words.rng
     if group.hedged:
@@ -221,58 +200,14 @@ def _sentence(group: Group, words: _Words, *, bare: bool = False) -> str:
     return finish(text)
 
 
-def _frames(group: Group, text: str, words: _Words) -> Sequence[str]:
+def _frames(group: Group, text: str, words: Words) -> Sequence[str]:
     clause = any(word in text for word in _CLAUSE)
-    if words.repeat and not clause and words.rng.random() < 0.5:
+    if words.repeat and not clause and not group.parent and words.rng.random() < 0.5:
+        if group.finding == "Support Devices":
+            return frames.DEVICE_REPEAT_FRAMES
         changing = group.finding in frames.CHANGING and words.rng.random() < 0.5
         return frames.CHANGE_FRAMES if changing else frames.REPEAT_FRAMES
     return frames.PLAIN_FRAMES if clause or words.rng.random() < 0.4 else frames.FRAMES
-
-
-def _doubts(present: Regions, words: _Words, hedged: float) -> tuple[list[str], set[str]]:
-    """(sentence, findings it is about): an absent finding left open."""
-    rng = words.rng
-    options = [name for name in frames.DOUBTED if name not in present]
-    if not options or rng.random() >= hedged:
-        return [], set()
-    name = one(rng, options)
-    words.state(name, "uncertain")
-    return [finish(one(rng, frames.DOUBT_FRAMES).format(x=one(rng, frames.DOUBTED[name])))], {name}
-
-
-def _denials(absent: Sequence[str], anything: bool, words: _Words) -> list[str]:
-    """Normal statements, negations and, at a repeat visit, what has gone; at least one when nothing is there."""
-    rng, out, told = words.rng, [], set()
-    for names, denies, wordings in frames.NORMAL:
-        free = all(name in absent and name not in told for name in names)
-        if free and (rng.random() < _NORMAL_SHARE.get(names[0], 0.6) or (not anything and "Lung Opacity" in names)):
-            out.append(finish(one(rng, wordings).format(other="otherwise " if anything else "")))
-            told |= set(denies)
-            for name in denies:
-                words.state(name, "negative")
-    if words.repeat and (gone := [n for n in _RESOLVING if n in absent and n not in told]) and rng.random() < 0.1:
-        name = one(rng, gone)
-        out.append(finish(one(rng, frames.RESOLVED).format(x=frames.DENIED[name][0])))
-        told.add(name)
-        words.state(name, "negative")
-    denied = [n for n, share in _DENIAL_SHARE.items() if n in absent and n not in told and rng.random() < share]
-    rng.shuffle(denied)
-    cut = 1 if len(denied) > 1 and rng.random() < 0.3 else len(denied)
-    for part in filter(None, (denied[:cut], denied[cut:])):
-        out.append(_denial(part, rng))
-        for name in part:
-            words.state(name, "negative")
-    return out
-
-
-def _denial(names: Sequence[str], rng: np.random.Generator) -> str:
-    nouns = [one(rng, frames.DENIED[name]) for name in names]
-    options = frames.DENIAL_FRAMES if len(nouns) == 2 else frames.DENIAL_FRAMES[:-1]
-    return finish(one(rng, options).format(list=listed(nouns, "or"), nor=listed(nouns, "nor")))
-
-
-def _fillers(rng: np.random.Generator, share: float) -> list[str]:
-    return [one(rng, frames.FILLER)] if rng.random() < share else []
 
 
 def _woven(body: list[str], rest: list[str], rng: np.random.Generator) -> list[str]:
@@ -283,13 +218,12 @@ def _woven(body: list[str], rest: list[str], rng: np.random.Generator) -> list[s
     return out
 
 
-def _normal(rng: np.random.Generator) -> str:
-    return one(rng, frames.IMPRESSION_NORMAL)
-
-
-def _impression(groups: Sequence[Group], doubts: Sequence[str], words: _Words) -> list[str]:
+def _impression(groups: Sequence[Group], doubts: Sequence[str], words: Words) -> list[str]:
     main = [group for group in groups if group.finding != "Support Devices" and not group.parent]
     if not main:
-        return [*doubts, "No other acute cardiopulmonary abnormality."] if doubts else [_normal(words.rng)]
+        devices = [_sentence(group, words, bare=True) for group in groups if group.finding == "Support Devices"]
+        if doubts:
+            return [*doubts, "No other acute cardiopulmonary abnormality.", *devices]
+        return [absences.normal(words), *devices]
     main.sort(key=lambda group: _IMPORTANCE.index(group.finding))
     return [_sentence(group, words, bare=True) for group in main[: 1 + int(words.rng.random() * 4)]] + list(doubts[:1])

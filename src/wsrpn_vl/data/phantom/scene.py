@@ -44,7 +44,8 @@ class Scene:
     soft: body without lung; lung: inflated lung; vessels: soft tissue inside the lung; bone; metal (iron equivalent).
     heart: bool silhouette above the diaphragm; lung_area: bool, both lungs as they are seen, drawn without findings.
     healthy_lung: (2, h, w) way through the right and the left lung before any finding; spans: (h, w, n, 2) its
-    intervals along the ray. changes: optical thickness each observation added.
+    intervals along the ray. changes: optical thickness each observation added. pleural_air: side -> (h, w) cm of air
+    around the lung; flooded: (h, w) bool, where fluid has taken the place of such air.
     """
 
     grid: Grid
@@ -62,6 +63,8 @@ class Scene:
     spans: np.ndarray
     breaks: list[tuple[tuple[str, str, int], tuple[float, float]]] = field(default_factory=list)
     changes: dict[str, np.ndarray] = field(default_factory=dict)
+    pleural_air: dict[str, np.ndarray] = field(default_factory=dict)
+    flooded: np.ndarray | None = None
 
     def side(self, side: str) -> np.ndarray:
         """(h, w) bool: one lung's area."""

@@ -1,4 +1,8 @@
-"""The bones: ribs, clavicles, scapulae, humeral heads and spine as cortical shells around spongy cores."""
+"""The bones: ribs, clavicles, scapulae, humeral heads and spine as cortical shells around spongy cores.
+
+Courses and calibres after Gray's Anatomy. The shares of mineral (shell, core, ageing, one bone against another) are
+chosen by eye against radiographs, not measured.
+"""
 
 from __future__ import annotations
 

@@ -70,6 +70,11 @@ class Thorax:
         return self.apex + 0.37 * self.height
 
     @property
+    def split(self) -> np.ndarray:
+        """(3,) cm: the tracheal bifurcation, a few millimetres to the right, where the arch pushes it."""
+        return np.array([self.pull - 0.4, self.carina, -1.2])
+
+    @property
     def hilum(self) -> float:
         """y of the hila."""
         return self.apex + 0.49 * self.height

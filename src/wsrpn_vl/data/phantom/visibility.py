@@ -4,8 +4,8 @@ clipped, collimated or marked.
 Contrast is the mean, over the region, of the difference the finding's own tissue makes to the displayed picture; noise
 is the spread of what the picture shows at the scale of about a centimetre beside the region, quanta and fine anatomy
 alike (Bushberg, The Essential Physics of Medical Imaging, chapter 4). Findings that change the anatomy itself have no
-picture without them; theirs is the contrast to the surroundings. The change is counted as if the beam held no scatter,
-which puts it above what scatter leaves of it, on AP films more than on PA ones: compare within a view.
+picture without them; theirs is the contrast to the surroundings. The change weakens the primary beam alone: scatter, as
+strong with the finding as without, veils it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def measure(
     for name, regions in found.items():
         change = None
         if name in changes:
-            change = np.abs(exposure.picture - exposure.show(exposure.log_signal - changes[name]))
+            change = np.abs(exposure.picture - exposure.show(exposure.without(changes[name])))
         out[name] = tuple(replace(r, visibility=_ratio(r, exposure.picture, change, fine)) for r in regions)
     return out
 

@@ -28,7 +28,7 @@ from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.files import replacing, write_text
 from wsrpn_vl.progress import progress as progress_bar
 
-VERSION = 2  # raise whenever the pictures, words or files of a given seed change
+VERSION = 3  # raise whenever the pictures, words or files of a given seed change
 _BLOCK = 32  # images per record file and per unit of work
 
 

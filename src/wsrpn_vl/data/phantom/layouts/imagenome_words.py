@@ -40,14 +40,14 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     ),
     "Support Devices": (
         "device", "cardiac pacer and wires", ("mediastinum",),
-        r"tube|\blines?\b|catheter|picc|\bpac(?:er|ing|emaker)|defibrillat|device|\bport\b|wires|\bleads?\b|valve|drain",
+        r"tube|\blines?\b|catheter|picc|\bpac(?:er|ing|emaker)|defibrillat|\bicd\b|device|\bport\b|wires|\bleads?\b|valve|drain",
     ),
 }  # fmt: skip
 _HISTORY = ("INDICATION", "HISTORY", "CLINICAL", "REASON")
 _SENTENCE_END = re.compile(r"(?<=\S[.?!])(?<!\b\d\.)(?<!\bDr\.)\s+(?=\S)")
 _NUMBER = re.compile(r"^\d\.\s+")  # of an impression's line
 DEVICES = (  # how the words name it -> category, label
-    (r"\bpac(?:er|ing|emaker)|defibrillat", "device", "cardiac pacer and wires"),
+    (r"\bpac(?:er|ing|emaker)|defibrillat|\bicd\b", "device", "cardiac pacer and wires"),
     ("endotracheal|et tube", "tubesandlines", "endotracheal tube"),
     ("tracheostomy", "tubesandlines", "tracheostomy tube"),
     ("enteric|nasogastric|ng tube|feeding|orogastric", "tubesandlines", "enteric tube"),
