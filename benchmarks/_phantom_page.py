@@ -27,20 +27,22 @@ Contact sheets beside real NIH radiographs of the same label (`phantom sheet --b
 Mended while building, the worst three first: lungs with straight side walls and pointed apices (now two leaning ovals
 cut by the cage); shoulders, breasts and pectoral muscles as discs with hard rims (now traced apart and soft-edged); a
 mediastinum as a hard-edged bar as bright as the spine through the heart (narrower and rounded, heart as deep as in life).
+Then: a filled lower lobe that erased the heart's border as only the middle lobe should (oblique fissure moved back); severe
+edema as thickened spikes (vessels now blur); vessels that stayed behind when a lung collapsed (they move and crowd).
 
 | class | what a radiologist would still object to |
 |---|---|
-| all | ribs too regular; scapulae and shoulder joints simplified; spine and mediastinum a rather even column; lungs of PA films \
-less dark than on many real films; no bowel gas but stomach and splenic flexure; films vary less than real ones |
+| all | ribs too regular; scapulae and shoulder joints simplified; spine and mediastinum a rather even column; lungs \
+less mottled than on real films; arms and neck simple; films vary less in framing than real ones |
 | Cardiomegaly | one pattern, all chambers together; no left-atrial or right-heart configuration |
 | Enlarged Cardiomediastinum | symmetric widening; no aneurysm or mass contour |
 | Lung Opacity | faint by design, evenly hazy; real infiltrates are coarser |
 | Lung Lesion | round forms prevail; spicules thin; no hilar or pleural-based growth |
-| Edema | vessels are thickened, not blurred, so severe edema looks spiky; septal lines sparse |
+| Edema | haze even and rather faint; no alveolar clouds that run together |
 | Consolidation | borders at fissures right, but density within a lobe too even between the bronchograms |
 | Pneumonia | clouds of like size; cavities and small nodules are missing |
 | Atelectasis | plates good; lobar collapse has too sharp an edge |
-| Pneumothorax | in large ones the vessels of the collapsed lung do not move with it, and its medial top is flat |
+| Pneumothorax | the medial top of a collapsed lung is flat |
 | Pleural Effusion | meniscus too smooth; supine layering is boxed only where a paravertebral band is seen |
 | Pleural Other | thickening of even width; plaques few |
 | Fracture | step or gap only, no fragments; many are hardly visible at 256 px, as in life |
