@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--check", type=int, default=96, help="images whose bytes are compared over workers 1 and 2")
     parser.add_argument("--layout", default="native")
+    parser.add_argument("--keep", action="store_true", help="leave the timed phantom in WORK/speed")
     args = parser.parse_args()
     warm_up(args)
     measured = timed(args.work / "speed", args.images, args)
@@ -59,7 +60,8 @@ def main() -> None:
     }
     name = f"{args.images}x{args.size}" + ("" if args.layout == "native" else f"_{args.layout}")
     print(write_text(RESULTS / "phantom_speed" / f"{name}.json", json.dumps(result, indent=1) + "\n"))
-    shutil.rmtree(args.work / "speed")
+    if not args.keep:
+        shutil.rmtree(args.work / "speed")
 
 
 def warm_up(args: argparse.Namespace) -> None:
