@@ -131,7 +131,7 @@ By class, AUROC and AP@0.3 (mean over the seeds):
 ## How hard is it?
 
 Recipe `{{ difficulty.budget.recipe }}`, {{ difficulty.budget.pixels }} px, nested training sets, equal \
-{{ difficulty.budget.budget }}, one test set of {{ difficulty.truth.images }} images with {{ difficulty.truth.boxes }} boxes
+{{ difficulty.budget.budget }}, {{ difficulty.seeds }} seed(s), one test set of {{ difficulty.truth.images }} images with {{ difficulty.truth.boxes }} boxes
 (`python benchmarks/phantom_difficulty.py`). The blind row puts the test set's own class-median box on every image, with
 the image scores of the largest training set. Measured at commit {{ difficulty.commits }}.
 
@@ -269,6 +269,7 @@ def _difficulty(folder: Path) -> dict[str, Any] | None:
         "commits": _commits([r for group in runs.values() for r in group]),
         "truth": largest[0]["truth"],
         "runs": runs,
+        "seeds": min(len(group) for group in runs.values()),
         "rows": rows,
         "parts": [_part_row(name, part) for name, part in zip(QUARTILES, parts, strict=False)],
     }
