@@ -13,7 +13,7 @@ density of lung without air), iron.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -81,6 +81,10 @@ class Technique:
     cutoff: float = 0.0
     motion_mm: tuple[float, float] = (0.0, 0.0)
 
+    def optical(self, maps: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(h, w) float32 optical thickness, the beam's attenuation exponent, of thickness maps in cm."""
+        return np.add.reduce([np.float32(self.mu[name]) * thickness for name, thickness in maps.items()])
+
 
 # A: 120 kVp upright (60 keV effective) and 85 kVp portable (50 keV), storage phosphors. The window gives NIH
 # ChestX-ray14's grey values (median 150 of 255 PA, 141 AP).
@@ -136,9 +140,7 @@ class Exposure:
 
 def expose(maps: dict[str, np.ndarray], grid: Grid, technique: Technique, rng: np.random.Generator) -> Exposure:
     """Expose thickness maps in cm (soft, bone, lung, metal; each (h, w) float32)."""
-    optical = grid.zeros()
-    for name, thickness in maps.items():
-        optical += np.float32(technique.mu[name]) * thickness
+    optical = technique.optical(maps)
     primary = np.exp(-optical)
     # Scatter is born where the beam is absorbed and spreads over centimetres.
     born = primary * np.minimum(optical, np.float32(6.0))

@@ -68,7 +68,7 @@ DRAW_ORDER = (
     "Fracture",
     "Support Devices",
 )
-# These change the anatomy before it is drawn; there is no picture without them to compare with.
+# These change the anatomy before it is drawn, and no tissue after; there is no picture without them to compare with.
 _ANATOMY = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Fracture")
 assert set(DRAW_ORDER) == set(DRAW) == set(OBSERVATIONS)
 
@@ -111,13 +111,14 @@ def draw_findings(
     """
     has_child = any(wanted[name] for name in OPACITY_CHILDREN)
     found: dict[str, tuple[Region, ...]] = {}
+    before = scene.optical()
     for name in DRAW_ORDER:
         if not wanted[name] or (name == "Lung Opacity" and has_child):
             continue
-        before = None if name in _ANATOMY else scene.optical()
         found[name] = tuple(r for r in DRAW[name](scene, restart(own[name])) if r.mask.any())
-        if before is not None:
-            scene.changes[name] = scene.optical() - before
+        if name not in _ANATOMY:
+            after = scene.optical()
+            scene.changes[name], before = after - before, after
     if scene.flooded is not None and "Pneumothorax" in found:
         found["Pneumothorax"] = tuple(_dry(r, scene.flooded) for r in found["Pneumothorax"])
     children = [name for name in OPACITY_CHILDREN if found.get(name)]

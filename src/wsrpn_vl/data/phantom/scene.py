@@ -103,7 +103,4 @@ class Scene:
 
     def optical(self) -> np.ndarray:
         """(h, w) the beam's attenuation exponent as things stand."""
-        out = np.zeros_like(self.soft)
-        for name, thickness in self.maps().items():
-            out += np.float32(self.technique.mu[name]) * thickness
-        return out
+        return self.technique.optical(self.maps())
