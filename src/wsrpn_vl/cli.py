@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from wsrpn_vl import __version__
+from wsrpn_vl.cli_data import label, prepare
 from wsrpn_vl.cli_phantom import phantom_app
-from wsrpn_vl.cli_verb import JsonFlag, index_table, verb
+from wsrpn_vl.cli_verb import JsonFlag, index_table, pairs, verb
 
 app = typer.Typer(
     name="wsrpn-vl",
@@ -50,10 +52,16 @@ class _Split(StrEnum):
 @app.command()
 @verb
 def index(
-    source: Annotated[str, typer.Argument(help="`nih`, `folder` (any images, with an optional CSV) or `phantom`.")],
+    source: Annotated[str, typer.Argument(help="Kind of data set: `nih`, `mimic`, `folder` …; see **sources**.")],
     root: Annotated[Path, typer.Argument(help="The data set as downloaded.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="`key=value` options of the source, e.g. `val_share=0.1`.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Table to write.")] = Path("index.parquet"),
-    val_share: Annotated[float, typer.Option(help="Share of training patients held out for validation.")] = 0.15,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table or index of patients and images that must not be trained on; repeatable."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
     """Read a data set's own files into one validated table (Parquet): images, splits, labels, words.
@@ -63,8 +71,7 @@ def index(
     from wsrpn_vl.data.index import read_index
     from wsrpn_vl.data.sources import build_index
 
-    options = {} if source == "phantom" else {"val_share": val_share}
-    path = build_index(source, root, out, **options)
+    path = build_index(source, root, out, exclude=exclude or (), **pairs(options))
     table = read_index(path)
     counts = dict(sorted(table.frame["split"].value_counts().iter_rows()))
     return {
@@ -72,8 +79,32 @@ def index(
         "images": table.frame.height,
         "splits": counts,
         "notes": table.notes,
-        "show": index_table(table),
+        "show": Group(index_table(table), *(escape(note) for note in table.notes)),
     }
+
+
+@app.command()
+@verb
+def sources(
+    source: Annotated[str, typer.Argument(help="One source, to see its options and what it reads.")] = "",
+    as_json: JsonFlag = False,
+) -> dict[str, Any]:
+    """The kinds of data sets that **index** reads; with a name, its options and the files it wants."""
+    from wsrpn_vl.data.sources import SOURCES, about, source_options
+
+    names = [source] if source else list(SOURCES)
+    rows = [
+        {"source": n, "about": about(n), "options": {k: d for k, (_, d) in source_options(n).items()}} for n in names
+    ]
+    if source:
+        table = Table("option", "default")
+        for name, default in rows[0]["options"].items():
+            table.add_row(name, repr(default))
+        return {"sources": rows, "show": Group(escape(rows[0]["about"]), table)}
+    table = Table("source", "what it reads")
+    for row in rows:
+        table.add_row(row["source"], escape(row["about"].splitlines()[0]))
+    return {"sources": rows, "show": table}
 
 
 @app.command()
@@ -97,6 +128,10 @@ def doctor(
     failed = sum(not c.ok for c in checks)
     rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "mend": c.mend} for c in checks]
     return {"path": str(index), "failed": failed, "checks": rows, "show": table, "code": int(failed > 0)}
+
+
+app.command()(prepare)
+app.command()(label)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wsrpn_vl.errors import WsrpnVlError
+from wsrpn_vl.errors import ConfigError, WsrpnVlError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
 
@@ -31,8 +31,8 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
                 json.dumps({"error": line}) if as_json else f"error: {line}", file=sys.stdout if as_json else sys.stderr
             )
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("error: interrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            print(f"error: {str(stop) or 'interrupted'}", file=sys.stderr)
             raise typer.Exit(130) from None
         shown, code = result.pop("show", None), result.pop("code", 0)
         if as_json:
@@ -45,6 +45,17 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return run
+
+
+def pairs(items: list[str] | None) -> dict[str, str]:
+    """``key=value`` words as a dictionary. Raises: ConfigError for a word without ``=``, or a key given twice."""
+    out: dict[str, str] = {}
+    for item in items or []:
+        key, equals, value = item.partition("=")
+        if not equals or not key or key in out:
+            raise ConfigError(f"{item!r}: give each option once, as key=value")
+        out[key] = value
+    return out
 
 
 def _file_error(error: OSError) -> str:

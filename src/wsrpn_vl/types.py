@@ -28,7 +28,7 @@ class Sample:
     """One image ready for the network.
 
     image: (channels, size, size) float in [0, 1]; labels: (c,) 1/0, a soft target in between, or NaN where unknown;
-    text_row: row of the text table, -1 without text.
+    text_row: row of the text table, -1 without text; text_weight: how much the words count.
     """
 
     image_id: str
@@ -36,6 +36,7 @@ class Sample:
     labels: Tensor
     letterbox: Letterbox
     text_row: int = -1
+    text_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Batch:
 
     images: (b, channels, h, w) float in [0, 1]; labels: (b, c), NaN = unknown;
     text_features: (b, d_text) frozen encoder output, or None when no text is used;
-    text_ids: (b,) int64, equal id = equal text, -1 = no text.
+    text_ids: (b,) int64, equal id = equal text, -1 = no text; text_weights: (b,) how much the words count, 0 to 1;
+    mirrored: (text_features, text_ids) with left and right exchanged, for images that get flipped.
     """
 
     image_ids: tuple[str, ...]
@@ -53,6 +55,8 @@ class Batch:
     letterboxes: tuple[Letterbox, ...]
     text_features: Tensor | None = None
     text_ids: Tensor | None = None
+    text_weights: Tensor | None = None
+    mirrored: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
         b = len(self.image_ids)
@@ -62,6 +66,8 @@ class Batch:
             _expect("Batch.text_features", self.text_features, (b, None))
         if self.text_ids is not None:
             _expect("Batch.text_ids", self.text_ids, (b,))
+        if self.text_weights is not None:
+            _expect("Batch.text_weights", self.text_weights, (b,))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -78,6 +84,20 @@ class Batch:
             labels=self.labels.to(device, non_blocking=True),
             text_features=move(self.text_features),
             text_ids=move(self.text_ids),
+            text_weights=move(self.text_weights),
+            mirrored=None if self.mirrored is None else tuple(t.to(device, non_blocking=True) for t in self.mirrored),
+        )
+
+    def flipped(self, flip: Tensor) -> Batch:
+        """The words that belong to the images once those where ``flip`` (b,) is true are mirrored left to right."""
+        if self.mirrored is None or self.text_features is None or self.text_ids is None:
+            return self
+        flip = flip.to(self.text_ids.device)
+        features, ids = self.mirrored
+        return replace(
+            self,
+            text_features=torch.where(flip[:, None], features, self.text_features),
+            text_ids=torch.where(flip, ids, self.text_ids),
         )
 
 

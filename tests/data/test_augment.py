@@ -12,7 +12,7 @@ STILL = AugmentConfig(rotate=0, translate=0, scale=0, brightness=0, contrast=0)
 
 
 def run(images: torch.Tensor, config: AugmentConfig, seed: int = 0) -> torch.Tensor:
-    return augment(images, config, torch.Generator().manual_seed(seed))
+    return augment(images, config, torch.Generator().manual_seed(seed))[0]
 
 
 def blob(x: int, y: int, size: int = 64) -> torch.Tensor:

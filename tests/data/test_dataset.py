@@ -9,16 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from PIL import Image
 
 from wsrpn_vl.config import DataConfig
 from wsrpn_vl.data.dataset import (
     Collate,
     EpochBatches,
-    PixelStore,
     RadiographDataset,
     label_targets,
-    load_square,
     select_rows,
 )
 from wsrpn_vl.data.index import boxes_path, read_index
@@ -40,11 +37,10 @@ CONFIG = DataConfig(image_size=48)
         ("ignore", "ignore", [1, 0, np.nan, np.nan]),
         ("ones", "negative", [1, 0, 1, 0]),
         ("zeros", "negative", [1, 0, 0, 0]),
-        ("smooth", "ignore", [1, 0, 0.6, np.nan]),
     ],
 )
 def test_label_policies(uncertain: str, blank: str, expected: list[float]) -> None:
-    frame = pl.DataFrame({"y_edema": pl.Series([1, 0, -1, None], dtype=pl.Int8)})
+    frame = pl.DataFrame({"image_id": list("abcd"), "study_id": "s", "y_edema": pl.Series([1, 0, -1, None], dtype=pl.Int8)})
     config = DataConfig.model_validate({"uncertain": uncertain, "blank": blank})
     values = label_targets(frame, ["Edema"], config)[:, 0]
     assert np.allclose(values, np.float32(expected), equal_nan=True)
@@ -72,27 +68,6 @@ def test_laterals_are_left_out() -> None:
     fake.frame = frame
     assert select_rows(fake, CONFIG, "train")["view"].to_list() == ["PA", "AP", None]
     assert select_rows(fake, CONFIG.model_copy(update={"frontal_only": False}), "train").height == 4
-
-
-def test_cache_gives_what_the_files_give_and_is_used(phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = read_index(phantom)
-    frame = select_rows(index, CONFIG, "train")
-    cached, direct = PixelStore.open(index, frame, 48), PixelStore.open(index, frame, 48, cache=False)
-    for i in range(len(frame)):
-        assert np.array_equal(cached[i][0], direct[i][0]) and cached[i][1] == direct[i][1] == (64, 64)
-    monkeypatch.setattr("wsrpn_vl.data.dataset.load_square", lambda *a: pytest.fail("decoded again"))
-    again = PixelStore.open(index, frame, 48)
-    assert np.array_equal(again[0][0], cached[0][0])
-
-
-def test_letterbox_of_a_wide_image(tmp_path: Path) -> None:
-    from PIL import Image
-
-    path = tmp_path / "wide.png"
-    Image.fromarray(np.full((20, 40), 200, np.uint8)).save(path)
-    square, shape = load_square(path, 16)
-    assert shape == (40, 20)
-    assert (square[:4] == 0).all() and (square[12:] == 0).all() and (square[5:11] == 200).all()
 
 
 def test_samples_and_batches(phantom: Path) -> None:
@@ -153,51 +128,6 @@ def test_a_missing_split_says_how_to_get_one(phantom: Path) -> None:
     lateral = dataclasses.replace(index, frame=index.frame.with_columns(view=pl.lit("LAT")))
     with pytest.raises(DataError, match=r"no frontal image in split 'train'.*data\.frontal_only=false"):
         select_rows(lateral, CONFIG, "train")
-
-
-@pytest.mark.parametrize("damage", ["no sidecar", "short", "sidecar", "other count"])
-def test_a_cache_that_was_cut_off_is_made_again(phantom: Path, tmp_path: Path, damage: str) -> None:
-    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
-    frame = index.frame.head(3)
-    whole = PixelStore.open(index, frame, 48)
-    wanted = [(whole[i][0].copy(), whole[i][1]) for i in range(3)]
-    raw, sidecar = (next((tmp_path / "pixel_cache").glob(f"*.{kind}")) for kind in ("u8", "json"))
-    if damage == "no sidecar":
-        sidecar.unlink()
-    elif damage == "short":
-        raw.write_bytes(raw.read_bytes()[:-1])
-    else:
-        sidecar.write_text('{"shapes": [[64, 64]]}' if damage == "other count" else '{"shapes"')
-    again = PixelStore.open(index, frame, 48)
-    for i, (pixels, shape) in enumerate(wanted):
-        assert np.array_equal(again[i][0], pixels) and again[i][1] == shape
-
-
-def test_another_root_is_another_cache(phantom: Path, tmp_path: Path) -> None:
-    """The same table over other files: nothing of the first is shown for the second."""
-    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
-    frame = index.frame.head(1)
-    PixelStore.open(index, frame, 48)
-    file = tmp_path / "other" / frame["path"][0]
-    file.parent.mkdir(parents=True)
-    Image.fromarray(np.full((20, 40), 255, np.uint8)).save(file)
-    pixels, shape = PixelStore.open(dataclasses.replace(index, root=tmp_path / "other"), frame, 48)[0]
-    assert shape == (40, 20) and pixels[24].min() == 255
-
-
-def test_an_unreadable_image_leaves_no_cache(phantom: Path, tmp_path: Path) -> None:
-    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet", root=tmp_path / "moved")
-    with pytest.raises(DataError, match=r"moved.*data\.root"):
-        PixelStore.open(index, index.frame, 48)
-    assert not list((tmp_path / "pixel_cache").iterdir())
-
-
-def test_a_cache_that_cannot_be_written_names_the_mend(phantom: Path, tmp_path: Path) -> None:
-    (tmp_path / "pixel_cache").write_text("in the way")
-    index = dataclasses.replace(read_index(phantom), path=tmp_path / "index.parquet")
-    with pytest.raises(DataError, match=r"pixel_cache: cannot keep decoded images .*data\.cache=false"):
-        PixelStore.open(index, index.frame, 48)
-    assert PixelStore.open(index, index.frame, 48, cache=False)[0][0].shape == (48, 48)
 
 
 def test_processes_share_a_small_data_set_equally() -> None:

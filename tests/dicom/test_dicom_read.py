@@ -11,88 +11,25 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from openjpeg.utils import encode_array
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     MPEG2MPML,
     UID,
-    DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
+from fixtures.dicom import SECRET, TRUTH, dataset, fill, identity_window, jpeg2000, lut, save, stored
 from wsrpn_vl.data.pixels import image_size, read_image
 from wsrpn_vl.dicom.read import decoders, dicom_size, dicom_view, read_dicom
 from wsrpn_vl.errors import DataError
-
-SECRET = "Muster^Erika"
-# a ramp over the whole range with as many pixels at each level, so that percentiles are near the ends
-TRUTH = np.tile(np.linspace(0, 1, 64), (48, 1))
-
-
-def dataset(values: np.ndarray, bits: int, **elements: Any) -> Dataset:
-    """A DX file of ``values`` (stored integers) with ``bits`` stored."""
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
-    ds.PatientName, ds.PatientID = SECRET, SECRET
-    ds.Rows, ds.Columns = values.shape[-2:]
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsStored, ds.HighBit, ds.BitsAllocated = bits, bits - 1, 8 if bits <= 8 else 16
-    ds.PixelRepresentation = int(values.min() < 0)
-    kind = ("i" if ds.PixelRepresentation else "u") + str(ds.BitsAllocated // 8)
-    ds.PixelData = values.astype(f"<{kind}").tobytes()
-    for name, value in elements.items():
-        setattr(ds, name, value)
-    return ds
-
-
-def save(path: Path, ds: Dataset) -> Path:
-    ds.save_as(path, enforce_file_format=True)
-    return path
-
-
-def stored(bits: int, truth: np.ndarray = TRUTH) -> np.ndarray:
-    return np.rint(truth * (2**bits - 1)).astype(int)
-
-
-def fill(ds: Dataset, syntax: UID, frame: bytes) -> Dataset:
-    """The same data set with one compressed frame."""
-    ds.file_meta.TransferSyntaxUID = syntax
-    ds.PixelData = encapsulate([frame])
-    ds["PixelData"].is_undefined_length = True
-    return ds
-
-
-def jpeg2000(values: np.ndarray, bits: int) -> bytes:
-    return bytes(
-        encode_array(values.astype("u1" if bits <= 8 else "u2"), bits_stored=bits, photometric_interpretation=2)
-    )
-
-
-def lut(table: np.ndarray, first: int, bits: int) -> Dataset:
-    item = Dataset()
-    item.LUTDescriptor = [len(table) % 65536, first, bits]
-    item.LUTData = table.astype("<u2").tobytes()
-    item["LUTDescriptor"].VR, item["LUTData"].VR = "US", "OW"
-    return item
-
-
-def identity_window(bits: int) -> dict[str, Any]:
-    """LINEAR maps (c - 0.5) ± (w - 1) / 2 to the ends of the range: c = 2^(b-1), w = 2^b gives 0 ... 2^b - 1."""
-    return {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits}
 
 
 def with_table(ds: Dataset, bits: int) -> Dataset:
@@ -275,11 +212,14 @@ def test_a_constant_image_is_black(tmp_path: Path) -> None:
     assert read_dicom(save(tmp_path / "a.dcm", dataset(np.full((4, 4), 700), 12))).max() == 0
 
 
-def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read", [read_dicom, dicom_size])
+def test_several_frames_are_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
     frames = np.stack([stored(12), stored(12)[:, ::-1], stored(12)])
-    many = dataset(frames, 12, NumberOfFrames=3, **identity_window(12))
-    one = dataset(frames[0], 12, **identity_window(12))
-    assert np.array_equal(read_dicom(save(tmp_path / "n.dcm", many)), read_dicom(save(tmp_path / "1.dcm", one)))
+    path = save(tmp_path / "n.dcm", dataset(frames, 12, NumberOfFrames=3, **identity_window(12)))
+    with pytest.raises(DataError, match=r"n\.dcm: holds 3 frames.*leave the file out"):
+        read(path)
+    one = dataset(frames[0], 12, NumberOfFrames=1, **identity_window(12))
+    assert read_dicom(save(tmp_path / "1.dcm", one)).shape == TRUTH.shape
 
 
 def test_colour_becomes_luminance(tmp_path: Path) -> None:

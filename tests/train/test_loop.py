@@ -142,8 +142,8 @@ def test_a_signal_saves_and_says_how_to_go_on(index: Path, tmp_path: Path, monke
 def test_a_loss_that_is_not_finite_ends_the_run_at_once(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(images: torch.Tensor, *rest: object) -> torch.Tensor:
-        return images * float("nan")
+    def poisoned(images: torch.Tensor, *rest: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return images * float("nan"), torch.zeros(len(images), dtype=torch.bool)
 
     monkeypatch.setattr(loop, "augment", poisoned)
     with pytest.raises(TrainingError, match=r"loss=nan.* at step 0 .*lower optim.lr") as caught:

@@ -1,6 +1,6 @@
 """Random changes of a batch of training images, on the device, from one seed per step.
 
-No flip by default: it falsifies laterality words and moves the heart. Boxes play no part: training has none.
+No flip by default: it moves the heart to the other side; words follow a flip. Boxes play no part: training has none.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch.nn.functional import affine_grid, grid_sample
 from wsrpn_vl.config import AugmentConfig
 
 
-def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """(b, ch, h, w) floats in [0, 1] -> the same shape, in [0, 1]. ``generator`` lives on the CPU."""
+def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(b, ch, h, w) floats in [0, 1] -> the same, and (b,) bool: which are flipped. ``generator`` lives on the CPU."""
     b = len(images)
 
     def uniform(limit: float) -> Tensor:
@@ -47,7 +47,7 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
         images = images + config.noise * torch.randn(images.shape, generator=generator).to(images)
     if config.erase:
         images = _erase(images, config.erase, generator)
-    return images.clamp(0, 1)
+    return images.clamp(0, 1), flip < 0
 
 
 def _erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

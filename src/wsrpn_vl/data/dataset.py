@@ -5,11 +5,7 @@ Nothing here knows that boxes exist.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,21 +18,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wsrpn_vl.boxes import Letterbox
 from wsrpn_vl.config import DataConfig
+from wsrpn_vl.data.broken import without_broken
 from wsrpn_vl.data.index import Index, read_index
-from wsrpn_vl.data.pixels import read_image
+from wsrpn_vl.data.policy import apply_policy
+from wsrpn_vl.data.store import PixelStore, Progress
 from wsrpn_vl.errors import DataError
-from wsrpn_vl.files import replacing, write_text
 from wsrpn_vl.labels import label_column, resolve_classes
 from wsrpn_vl.types import Batch, Sample
 
-Progress = Callable[[int, int], None]
-UNCERTAIN = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0, "smooth": 0.6}
-BLANK = {"negative": 0.0, "ignore": np.nan}
-
 
 def open_index(path: Path | str, config: DataConfig) -> Index:
-    """The index, with ``data.root`` in place of the folder recorded in it where that is set."""
-    index = read_index(Path(path))
+    """The index without images listed as broken, ``data.root`` in place of its own folder where that is set."""
+    index = without_broken(read_index(Path(path)))
     return replace(index, root=Path(config.root)) if config.root else index
 
 
@@ -72,96 +65,29 @@ def label_targets(frame: pl.DataFrame, classes: Sequence[str], config: DataConfi
             raise DataError(f"{source}: no label column for class {name!r}; it has {', '.join(have)}; set data.classes")
         column = frame[label_column(name)].cast(pl.Float32)
         columns.append(column.to_numpy().astype(np.float32))
-    values = np.stack(columns, axis=1)
-    blank = np.isnan(values)
-    values[values == -1] = UNCERTAIN[config.uncertain]
-    values[blank] = BLANK[config.blank]
-    return values
+    keys = frame.select(pl.coalesce("study_id", "image_id")).to_series().to_list()
+    return apply_policy(
+        np.stack(columns, axis=1),
+        classes,
+        keys,
+        uncertain=config.uncertain,
+        blank=config.blank,
+        hierarchy=config.hierarchy,
+    )
 
 
-def load_square(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """(size, size) uint8 letterboxed image of a file and its (width, height), for training and prediction alike."""
-    image = read_image(path)
-    height, width = image.shape
-    square = Letterbox(width, height, size).image_to_network(torch.from_numpy(np.ascontiguousarray(image))[None])[0]
-    return (square.clamp(0, 1) * 255).round().to(torch.uint8).numpy(), (width, height)
+def text_weights(frame: pl.DataFrame, config: DataConfig, source: str = "index") -> list[float]:
+    """(n,) weight of each row's words in the contrastive loss: 1, its confidence, or 0 where that is too low.
 
-
-@dataclass(frozen=True)
-class PixelStore:
-    """Letterboxed images of some rows: a memory-mapped uint8 file, or read on demand.
-
-    size: side; paths: (n,) files; pixels: (n, size, size) uint8 and shapes: (n, 2) width and height of the original
-    images, both filled when cached. ``store[i]``: letterboxed (size, size) uint8 and (width, height).
+    Unknown confidence counts as 1. Raises: DataError when confidence is asked for and the index has none.
     """
-
-    paths: tuple[Path, ...]
-    size: int
-    pixels: np.ndarray | None = None
-    shapes: np.ndarray | None = None
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, tuple[int, int]]:
-        if self.pixels is None or self.shapes is None:
-            return load_square(self.paths[i], self.size)
-        return self.pixels[i], (int(self.shapes[i, 0]), int(self.shapes[i, 1]))
-
-    @classmethod
-    def open(
-        cls, index: Index, frame: pl.DataFrame, size: int, cache: bool = True, progress: Progress | None = None
-    ) -> PixelStore:
-        """The images of ``frame``; with ``cache`` they are decoded once into ``pixel_cache`` beside the index.
-
-        Raises: DataError for an image that cannot be read, or a cache that cannot be written.
-        """
-        paths = tuple(index.root / p for p in frame["path"].to_list())
-        if not cache:
-            return cls(paths, size)
-        key = hashlib.sha256(
-            f"{index.content_hash}|{index.root.resolve()}|{size}|{'|'.join(frame['image_id'].to_list())}".encode()
-        ).hexdigest()[:16]
-        base = index.path.parent / "pixel_cache" / key
-        raw, sidecar = base.with_suffix(".u8"), base.with_suffix(".json")
-        shapes = _cached_shapes(raw, sidecar, len(paths), size)
-        if shapes is None:
-            try:
-                shapes = _decode_all(paths, size, raw, sidecar, progress)
-            except OSError as error:
-                reason = error.strerror or error
-                mend = "free space or permit writing there, or set data.cache=false"
-                raise DataError(f"{base.parent}: cannot keep decoded images ({reason}); {mend}") from None
-        pixels = np.memmap(raw, dtype=np.uint8, mode="r", shape=(len(paths), size, size))
-        return cls(paths, size, pixels, shapes)
-
-
-def _cached_shapes(raw: Path, sidecar: Path, n: int, size: int) -> np.ndarray | None:
-    """(n, 2) width and height of the cached images; None when the cache is absent or damaged."""
-    try:
-        shapes = np.array(json.loads(sidecar.read_text())["shapes"], dtype=np.int32)
-        return shapes if shapes.shape == (n, 2) and raw.stat().st_size == n * size * size else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _decode_all(paths: Sequence[Path], size: int, raw: Path, sidecar: Path, progress: Progress | None) -> np.ndarray:
-    """Write both files of the cache; (n, 2) width and height of the images."""
-    shapes = []
-    # written in order, not through a memory map: a full disk is then an error, not a bus error
-    with (
-        replacing(raw) as temporary,
-        temporary.open("wb") as file,
-        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
-    ):
-        try:
-            for square, shape in pool.map(lambda p: load_square(p, size), paths):
-                file.write(square.tobytes())
-                shapes.append(shape)
-                if progress:
-                    progress(len(shapes), len(paths))
-        except BaseException:  # also Ctrl-C: do not decode the rest before ending
-            pool.shutdown(cancel_futures=True)
-            raise
-    write_text(sidecar, json.dumps({"shapes": shapes}))
-    return np.array(shapes, dtype=np.int32)
+    if config.text_weight == "none" and not config.min_text_confidence:
+        return [1.0] * frame.height
+    if "text_confidence" not in frame.columns:
+        raise DataError(f"{source}: no text_confidence; add it with `wsrpn-vl label`, or set data.text_weight=none")
+    confidence = frame["text_confidence"].fill_null(1.0).to_numpy()
+    weight = confidence if config.text_weight == "confidence" else np.ones(frame.height)
+    return np.where(confidence < config.min_text_confidence, 0.0, weight).tolist()
 
 
 class RadiographDataset(Dataset[Sample]):
@@ -174,12 +100,14 @@ class RadiographDataset(Dataset[Sample]):
         config: DataConfig,
         text_rows: Sequence[int] | None = None,
         progress: Progress | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.classes = resolve_classes(config.classes)
         self.image_ids: list[str] = frame["image_id"].to_list()
         self.targets = torch.from_numpy(label_targets(frame, self.classes, config, str(index.path)))
         self.store = PixelStore.open(index, frame, config.image_size, config.cache, progress)
         self.text_rows = list(text_rows) if text_rows is not None else [-1] * len(self.image_ids)
+        self.text_weights = list(weights) if weights is not None else [1.0] * len(self.image_ids)
         self.channels, self.size = config.channels, config.image_size
 
     def __len__(self) -> int:
@@ -194,28 +122,36 @@ class RadiographDataset(Dataset[Sample]):
             self.targets[i],
             Letterbox(width, height, self.size),
             self.text_rows[i],
+            self.text_weights[i],
         )
 
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples -> :class:`Batch`; ``text_features`` (m, d) is the table that ``Sample.text_row`` points into."""
+    """Samples -> :class:`Batch`; ``text_features`` (m, d) is the table that ``Sample.text_row`` points into.
+
+    mirror: (m,) row of each text with left and right exchanged; None when images are never flipped.
+    """
 
     text_features: Tensor | None = None
+    mirror: Tensor | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples and look up their words."""
         rows = torch.tensor([s.text_row for s in samples])
-        features = None
-        if self.text_features is not None:
-            features = self.text_features[rows.clamp_min(0)]
+        table, mirrored = self.text_features, None
+        if table is not None and self.mirror is not None:
+            other = torch.where(rows >= 0, self.mirror[rows.clamp_min(0)], rows)
+            mirrored = (table[other.clamp_min(0)], other)
         return Batch(
             tuple(s.image_id for s in samples),
             torch.stack([s.image for s in samples]),
             torch.stack([s.labels for s in samples]),
             tuple(s.letterbox for s in samples),
-            features,
-            None if features is None else rows,
+            None if table is None else table[rows.clamp_min(0)],
+            None if table is None else rows,
+            None if table is None else torch.tensor([s.text_weight for s in samples]),
+            mirrored,
         )
 
 

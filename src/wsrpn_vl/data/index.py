@@ -54,13 +54,27 @@ BOX_COLUMNS: dict[str, Any] = {
     "y2": pl.Float64,
     "source": pl.String,
 }
-BOX_OPTIONAL: dict[str, Any] = {"visibility": pl.Float64}  # contrast-to-noise ratio, null where unknown
+BOX_OPTIONAL: dict[str, Any] = {
+    "visibility": pl.Float64,  # contrast-to-noise ratio, null where unknown
+    "kind": pl.String,  # one of BOX_KINDS; null: lesion
+    "reader": pl.String,  # who drew it; null: the reference (one reader, consensus or fusion)
+    "phrase": pl.String,  # words that the box belongs to
+    "region": pl.String,  # anatomical region that the box is, or lies in
+}
+BOX_KINDS = ("lesion", "mask", "region")  # drawn box; box of a mask or its component; region standing for a finding
+FIXED: dict[str, Any] = {  # columns a source may add, whose meaning is fixed
+    "no_finding": pl.Boolean,  # the data set says that nothing was found
+    "boxes_read": pl.Boolean,  # false: nobody looked for boxes here, so their absence says nothing
+    "readers": pl.String,  # who read the image, joined by ";"
+    "text_confidence": pl.Float64,  # how far the words can be trusted to describe this image, 0 to 1
+}
 _VIEW_WORDS = {
     "AP": {"AP", "ANTEROPOSTERIOR"},
     "PA": {"PA", "POSTEROANTERIOR"},
     "LAT": {"LAT", "LATERAL", "LL", "RL", "LLAT", "RLAT"},
 }
 _FILLED = ("dataset", "split", "image_id", "view", "path")  # never null
+_HASHED = 16_384  # rows hashed at once: all reports of a large index, joined, would take gigabytes
 _TOLERANCE = 1e-6  # pixels that a scaled box may stick out of its image by rounding
 
 
@@ -83,6 +97,8 @@ class Index:
     text_origin: str
     notes: tuple[str, ...]
     content_hash: str
+    text_labels: tuple[str, ...] = ()
+    """Classes whose labels were read out of the very texts of the index."""
 
 
 def boxes_path(path: Path | str) -> Path:
@@ -110,6 +126,7 @@ def write_index(
     boxed_classes: Sequence[str],
     text_origin: str,
     notes: Sequence[str] = (),
+    text_labels: Sequence[str] = (),
 ) -> Path:
     """Validate and write an index, and its boxes when given; returns ``path``.
 
@@ -128,9 +145,10 @@ def write_index(
         "boxed_classes": list(boxed_classes),
         "text_origin": text_origin,
         "notes": list(notes),
+        "text_labels": list(text_labels),
     }
     _check_meta(meta, path)
-    frame = _typed(frame, COLUMNS | {label_column(c): pl.Int8 for c in classes}, path, extra=True)
+    frame = _typed(frame, _columns(classes, frame), path, extra=True)
     _check_frame(frame, meta, path)
     _check_triples(frame, path)
     if boxes is not None:
@@ -165,7 +183,7 @@ def read_index(path: Path | str) -> Index:
     if meta.get("version") != VERSION:
         raise DataError(f"{path}: index version {meta.get('version')}, this program reads {VERSION}; make it again")
     _check_meta(meta, path)
-    frame = _typed(frame, COLUMNS | {label_column(c): pl.Int8 for c in meta["classes"]}, path, extra=True)
+    frame = _typed(frame, _columns(meta["classes"], frame), path, extra=True)
     _check_frame(frame, meta, path)
     return Index(
         path=path,
@@ -178,7 +196,26 @@ def read_index(path: Path | str) -> Index:
         text_origin=meta["text_origin"],
         notes=tuple(meta["notes"]),
         content_hash=content_hash(frame),
+        text_labels=tuple(meta.get("text_labels", ())),
     )
+
+
+def rewrite_index(index: Index, frame: pl.DataFrame, *, classes: Sequence[str] = (), notes: Sequence[str] = ()) -> Path:
+    """Write ``frame`` in the place of ``index``, whose metadata stay; its boxes are neither read nor touched.
+
+    classes: those whose labels were read out of the texts just now, added if new; notes: added to the index's own.
+    Raises: DataError for the first fault found; nothing is written then.
+    """
+    meta = json.loads(pl.read_parquet_metadata(index.path)[META_KEY])
+    meta["classes"] = [*meta["classes"], *(c for c in classes if c not in meta["classes"])]
+    meta["box_complete"] = {c: meta["box_complete"].get(c, False) for c in meta["classes"]}
+    meta["notes"] = [*meta["notes"], *notes]
+    meta["text_labels"] = list(dict.fromkeys([*meta.get("text_labels", ()), *classes]))
+    frame = _typed(frame, _columns(meta["classes"], frame), index.path, extra=True)
+    _check_frame(frame, meta, index.path)
+    _check_triples(frame, index.path)
+    _write_parquet(frame, index.path, {META_KEY: json.dumps(meta)})
+    return index.path
 
 
 def content_hash(frame: pl.DataFrame) -> str:
@@ -190,7 +227,8 @@ def content_hash(frame: pl.DataFrame) -> str:
         digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
         if column.dtype == pl.String:
             digest.update(column.str.len_bytes().fill_null(0).to_numpy().astype("<i8").tobytes())
-            digest.update("".join(column.fill_null("")).encode())
+            for start in range(0, len(column), _HASHED):
+                digest.update("".join(column.slice(start, _HASHED).fill_null("")).encode())
         else:
             wide = "<f8" if column.dtype.is_float() else "<i8"
             zero = False if column.dtype == pl.Boolean else 0
@@ -205,6 +243,12 @@ def _kind(dtype: pl.DataType) -> str:
     if dtype == pl.Boolean:
         return "bool"
     return "float" if dtype.is_float() else "int" if dtype.is_integer() and dtype != pl.UInt64 else ""
+
+
+def _columns(classes: Sequence[str], frame: pl.DataFrame) -> dict[str, Any]:
+    """Name -> type of the columns whose type is fixed."""
+    further = {name: dtype for name, dtype in FIXED.items() if name in frame.columns}
+    return COLUMNS | {label_column(c): pl.Int8 for c in classes} | further
 
 
 def _stored_root(root: Path, folder: Path) -> str:
@@ -225,6 +269,8 @@ def _check_meta(meta: dict[str, Any], path: Path) -> None:
     for field in ("classes", "boxed_classes", "notes"):
         if not strings(meta.get(field)):
             refuse(field, "give a list of strings")
+    if not strings(meta.get("text_labels", [])):
+        refuse("text_labels", "give a list of strings")
     classes = meta["classes"]
     if len({label_column(c) for c in classes}) != len(classes):
         refuse("classes", "two classes share a label column; name each class once")
@@ -252,7 +298,7 @@ def _typed(frame: pl.DataFrame, wanted: Mapping[str, Any], path: Path, extra: bo
     columns = []
     for name, dtype in wanted.items():
         have = frame[name].dtype
-        number = dtype.is_numeric() and have.is_integer()
+        number = (dtype.is_numeric() or dtype == pl.Boolean) and have.is_integer()
         if have != dtype and have != pl.Null and not number:
             raise DataError(f"{path}: column {name!r} is {have}, expected {dtype}; convert it")
         try:
@@ -287,6 +333,9 @@ def _check_frame(frame: pl.DataFrame, meta: dict[str, Any], path: Path) -> None:
     refuse("text", pl.col("text").str.strip_chars() == "", "use null where there is no text")
     if meta["text_origin"] == "none":
         refuse("text", pl.col("text").is_not_null(), "text_origin is 'none'; use 'report' or 'labels'")
+    if "text_confidence" in frame.columns:
+        outside = ~pl.col("text_confidence").is_between(0, 1)
+        refuse("text_confidence", outside, "give a number from 0 to 1, or null")
     _check_leaks(frame, path)
 
 
@@ -298,10 +347,11 @@ def _check_leaks(frame: pl.DataFrame, path: Path) -> None:
         leaks = spread.filter(pl.col("split").list.len() > 1).sort(field)
         if leaks.height:
             which, splits = leaks.row(0)
-            more = f" (and {leaks.height - 1} more)" if leaks.height > 1 else ""
+            what = {"patient_id": "patient(s)", "study_id": "studies"}[field]
             raise DataError(
-                f"{path}: {field} {which!r}{more} is in more than one split ({', '.join(splits)}), which leaks images "
-                f"from training into testing; put all images of a {field.removesuffix('_id')} into one split"
+                f"{path}: {field} {which!r} is in more than one split ({', '.join(splits)}), {leaks.height:,} {what} "
+                "in all, which leaks images from training into testing; put all images of a "
+                f"{field.removesuffix('_id')} into one split"
             )
 
 
@@ -328,6 +378,8 @@ def _check_boxes(boxes: pl.DataFrame, frame: pl.DataFrame, boxed: tuple[str, ...
     refuse("image_id", ~pl.col("image_id").is_in(known).fill_null(False), "no such image in the index")
     refuse("label", ~pl.col("label").is_in(boxed).fill_null(False), f"not among boxed_classes ({', '.join(boxed)})")
     refuse("source", pl.col("source").is_null(), "name where the box comes from")
+    if "kind" in boxes.columns:
+        refuse("kind", ~pl.col("kind").is_in(BOX_KINDS).fill_null(True), f"use one of {', '.join(BOX_KINDS)}, or null")
     for field in ("x1", "y1", "x2", "y2"):
         refuse(field, ~pl.col(field).is_finite().fill_null(False), "give a finite number of pixels")
     for low, high, extent in (("x1", "x2", "width"), ("y1", "y2", "height")):

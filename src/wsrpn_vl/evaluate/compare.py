@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsrpn_vl.data.broken import without_broken
 from wsrpn_vl.data.index import read_index
 from wsrpn_vl.errors import PredictionsError
 from wsrpn_vl.evaluate import classify, detect
@@ -31,7 +32,7 @@ def compare_predictions(
     classes: None = the classes of ``a`` that the index has; ``b`` needs them too. Each entry: a, b, difference, ci, p.
     Raises: PredictionsError, DataError.
     """
-    index = read_index(index_path)
+    index = without_broken(read_index(index_path))
     a = load_case(a_path, index, split, classes, allow_missing)
     b = load_case(b_path, index, split, a.truth.classes, allow_missing)
     if not sum(len(boxes) for row in a.truth.boxes for boxes in row):

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from wsrpn_vl.data.broken import without_broken
 from wsrpn_vl.data.index import Index, read_index
 from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.errors import ConfigError, PredictionsError, WsrpnVlError
@@ -84,7 +85,7 @@ def read_run(run: Path, split: str) -> RunFiles:
     if results["predictions"]["sha256"] != sha256_file(predictions_path):
         raise PredictionsError(f"{results_path}: made from other predictions than {predictions_path}; {again}")
     named = [results["truth"]["index"], environment.get("index"), config.get("data", {}).get("index")]
-    index = read_index(next((Path(p) for p in named if p and Path(p).is_file()), Path(str(named[0]))))
+    index = without_broken(read_index(next((Path(p) for p in named if p and Path(p).is_file()), Path(str(named[0])))))
     if results["truth"]["index_hash"] != index.content_hash:
         raise PredictionsError(f"{results_path}: made with another state of {index.path}; {again}")
     missing = bool(results["predictions"].get("missing_images"))

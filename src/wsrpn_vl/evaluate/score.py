@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wsrpn_vl.data.broken import without_broken
 from wsrpn_vl.data.index import Index, read_index
 from wsrpn_vl.errors import DataError, PredictionsError
 from wsrpn_vl.evaluate import blind, classify, detect
@@ -67,7 +68,7 @@ def evaluate_predictions(
     """
     if resamples < 1:
         raise DataError(f"resamples={resamples}; use at least 1")
-    index = read_index(index_path)
+    index = without_broken(read_index(index_path))
     case = load_case(predictions_path, index, split, classes, allow_missing)
     thresholds = None
     if validation is not None:
@@ -236,6 +237,7 @@ def _truth_record(case: Case, index: Index, split: str) -> dict[str, Any]:
         "patients": len({p for p in truth.patient_ids if p is not None}) or None,
         "boxes": int(truth.box_counts.sum()),
         "boxes_of_other_classes": truth.left_out,
+        "box_kind": truth.box_kind,
         "ignored_pairs": int(truth.ignore.sum()),
         "boxed_classes": [c for c, b in zip(truth.classes, truth.boxed, strict=True) if b],
         "text_origin": truth.text_origin,

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from wsrpn_vl.data.mapping import natives_of
 from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, Index, boxes_path, read_index
 from wsrpn_vl.errors import DataError, nearest
-from wsrpn_vl.labels import NIH_TO_OBSERVATION, label_column
+from wsrpn_vl.labels import label_column
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Truth:
 
     labels: (n, c) 1, 0, -1 (uncertain), NaN (not mentioned); boxes: [n][c] -> (m, 4) ``xyxy`` original pixels;
     sizes: (n, 2) width, height, NaN where unknown; ignore: (n, c) bool, pairs left out of box metrics (no box, boxes
-    of the class incomplete, label not 0); boxed: (c,) bool, the data set has boxes of the class;
+    of the class incomplete or never looked for in the image, label not 0); boxed: (c,) bool, the data set has boxes of the class;
     texts, patient_ids: None where unknown; left_out: boxes of the split that belong to none of the classes;
     visibility: [n][c] -> (m,) contrast-to-noise ratio of each box, NaN where unknown; None if the data set has none.
     """
@@ -43,6 +44,8 @@ class Truth:
     index_hash: str
     left_out: int = 0
     visibility: list[list[np.ndarray]] | None = None
+    box_kind: str = "lesion"
+    """``region`` where the boxes are anatomical regions that stand in for the findings."""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -61,14 +64,17 @@ def load_truth(
     *,
     boxes: bool = True,
     frontal_only: bool = False,
+    reader: str | None = None,
 ) -> Truth:
     """Truth of one split (None: all images), over ``classes`` (None: the index's own).
 
-    A CheXpert class whose labels or boxes the index lacks gets those of its NIH names (``labels.NIH_TO_OBSERVATION``):
-    labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of an NIH name
+    A CheXpert class whose labels or boxes the index lacks gets those of the native classes that belong to it (:mod:`wsrpn_vl.data.mapping`):
+    labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of a native class
     that is itself wanted stay its own.
     boxes=False leaves the boxes file alone: labels only, every pair ignored. frontal_only leaves lateral views out.
-    Raises: DataError for an unknown split or class, or a damaged or missing boxes file.
+    reader: boxes of this reader alone, on the images that they read; None: the reference boxes. Boxes that are
+    anatomical regions count only where the data set has no others.
+    Raises: DataError for an unknown split, class or reader, or a damaged or missing boxes file.
     """
     index = index_path if isinstance(index_path, Index) else read_index(index_path)
     classes = index.classes if classes is None else tuple(classes)
@@ -83,19 +89,24 @@ def load_truth(
             raise DataError(f"{index.path}: no images in split {split!r}; splits: {', '.join(known) or 'none'}")
     if frontal_only:
         frame = frame.filter(pl.col("view") != "LAT")
+    if reader is not None:
+        frame = _read_by(index, frame, reader)
     labels = np.stack([_labels(frame, label_sources(index, name)) for name in classes], axis=1)
     sources = {name: _box_sources(index, name, classes) if boxes else () for name in classes}
     image_ids = tuple(frame["image_id"])
-    grouped, visibility, left_out = _boxes(index, image_ids, sources)
+    table = _read_boxes(boxes_path(index.path), reader) if any(sources.values()) else None
+    grouped, visibility, left_out = _boxes(table, image_ids, sources)
     complete = [bool(found) and all(index.box_complete[s] for s in found) for found in sources.values()]
     empty = np.array([[len(b) == 0 for b in row] for row in grouped], dtype=bool)
+    looked = frame["boxes_read"].fill_null(True).to_numpy() if "boxes_read" in frame.columns else np.array([True])
+    told = np.array(complete) & looked[:, None]  # an absent box says that the finding is absent
     return Truth(
         image_ids=image_ids,
         classes=classes,
         labels=labels,
         boxes=grouped,
         sizes=frame.select(pl.col("width", "height").cast(pl.Float64).fill_null(float("nan"))).to_numpy(),
-        ignore=empty & ~np.array(complete) & (labels != 0) if boxes else np.ones(labels.shape, dtype=bool),
+        ignore=empty & ~told & (labels != 0) if boxes else np.ones(labels.shape, dtype=bool),
         boxed=np.array([bool(found) for found in sources.values()]),
         texts=tuple(frame["text"]),
         patient_ids=tuple(frame["patient_id"]),
@@ -104,23 +115,31 @@ def load_truth(
         index_hash=index.content_hash,
         left_out=left_out,
         visibility=visibility,
+        box_kind="region" if table is not None and set(table["kind"]) == {"region"} else "lesion",
     )
 
 
 def label_sources(index: Index, name: str) -> tuple[str, ...]:
-    """The index's classes whose labels make class ``name``: itself, else its NIH names; empty when there are none."""
-    return (name,) if name in index.classes else tuple(n for n in _native(name) if n in index.classes)
+    """The index's classes whose labels make class ``name``: itself, else its native classes; empty when there are none."""
+    return (name,) if name in index.classes else tuple(n for n in natives_of(name) if n in index.classes)
 
 
 def _box_sources(index: Index, name: str, classes: Sequence[str]) -> tuple[str, ...]:
-    """Boxed classes whose boxes are those of ``name``: itself, else its NIH names that are not wanted themselves."""
+    """Boxed classes whose boxes are those of ``name``: itself, else its native classes that are not wanted themselves."""
     if name in index.boxed_classes:
         return (name,)
-    return tuple(n for n in _native(name) if n in index.boxed_classes and n not in classes)
+    return tuple(n for n in natives_of(name) if n in index.boxed_classes and n not in classes)
 
 
-def _native(name: str) -> list[str]:
-    return [native for native, observation in NIH_TO_OBSERVATION.items() if observation == name]
+def _read_by(index: Index, frame: pl.DataFrame, reader: str) -> pl.DataFrame:
+    """The images that ``reader`` read."""
+    if "readers" not in frame.columns:
+        raise DataError(f"{index.path}: no readers are told apart in this index; leave the reader out")
+    readers = frame["readers"].fill_null("").str.split(";")
+    known = sorted(set(readers.explode()) - {"", None})
+    if reader not in known:
+        raise DataError(f"{index.path}: no reader {reader!r}{nearest(reader, known)}")
+    return frame.filter(readers.list.contains(reader))
 
 
 def _labels(frame: pl.DataFrame, sources: Sequence[str]) -> np.ndarray:
@@ -132,13 +151,12 @@ def _labels(frame: pl.DataFrame, sources: Sequence[str]) -> np.ndarray:
 
 
 def _boxes(
-    index: Index, image_ids: Sequence[str], sources: dict[str, tuple[str, ...]]
+    frame: pl.DataFrame | None, image_ids: Sequence[str], sources: dict[str, tuple[str, ...]]
 ) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]] | None, int]:
     """[n][c] boxes of the images, [n][c] their visibility, and the number of boxes that belong to no wanted class."""
     grouped: list[list[list[np.ndarray]]] = [[[] for _ in sources] for _ in image_ids]
-    if not any(sources.values()):
+    if frame is None:
         return [[np.zeros((0, 4)) for _ in row] for row in grouped], None, 0
-    frame = _read_boxes(boxes_path(index.path))
     row_of = {image_id: i for i, image_id in enumerate(image_ids)}
     column_of = {s: k for k, found in enumerate(sources.values()) for s in found}
     seen = frame["visibility"].fill_null(float("nan")).to_numpy() if "visibility" in frame.columns else None
@@ -158,12 +176,17 @@ def _boxes(
     return [[found[:, :4] for found in row] for row in whole], visibility, left_out
 
 
-def _read_boxes(path: Path) -> pl.DataFrame:
-    """The boxes table, checked."""
+def _read_boxes(path: Path, reader: str | None) -> pl.DataFrame:
+    """The boxes of one reader, or the reference boxes; ``kind`` filled in, region boxes only where alone; checked."""
     try:
         frame = pl.read_parquet(path)
         optional = {name: dtype for name, dtype in BOX_OPTIONAL.items() if name in frame.columns}
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in (BOX_COLUMNS | optional).items())
+        kind = pl.col("kind") if "kind" in optional else pl.lit(None, dtype=pl.String)
+        who = pl.col("reader") if "reader" in optional else pl.lit(None, dtype=pl.String)
+        frame = frame.with_columns(kind.fill_null("lesion").alias("kind")).filter(who.eq_missing(pl.lit(reader)))
+        drawn = frame.filter(pl.col("kind") != "region")
+        frame = drawn if drawn.height else frame
     except FileNotFoundError:
         raise DataError(f"{path}: the index has boxed classes but this file is missing; make the index again") from None
     except (OSError, pl.exceptions.PolarsError) as error:

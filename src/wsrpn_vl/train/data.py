@@ -9,13 +9,13 @@ import polars as pl
 import torch
 
 from wsrpn_vl.config import Config
-from wsrpn_vl.data.dataset import Collate, RadiographDataset, open_index, select_rows
+from wsrpn_vl.data.dataset import Collate, RadiographDataset, open_index, select_rows, text_weights
 from wsrpn_vl.data.index import Index
 from wsrpn_vl.errors import ConfigError
 from wsrpn_vl.labels import resolve_classes
 from wsrpn_vl.progress import progress
 from wsrpn_vl.text.cache import encode_words
-from wsrpn_vl.text.captions import captions
+from wsrpn_vl.text.captions import captions, mirror
 
 NO_TEXT_DIM = 384  # width of the text projection in a model that never sees text
 
@@ -66,11 +66,19 @@ def open_run_data(config: Config, device: torch.device | str = "cpu") -> RunData
     words, source = captions(
         pl.concat(frames.values()), classes, config.caption_source
     )  # together: both splits from one source
-    table, rows, encoded = encode_words(config.text, index.path.parent, words, device)
     n = frames["train"].height
+    turned = [mirror(text) if text else None for text in words[:n]] if config.data.augment.flip else []
+    table, rows, encoded = encode_words(config.text, index.path.parent, [*words, *turned], device)
     sets = {}
-    for split, chosen in (("train", rows[:n]), ("val", rows[n:])):
+    for split, chosen in (("train", rows[:n]), ("val", rows[n : len(words)])):
         with progress(f"reading {split} images") as report:
-            sets[split] = RadiographDataset(index, frames[split], config.data, chosen, report)
-    distinct = 0 if table is None else len(table)
-    return RunData(index, sets["train"], sets["val"], Collate(table), source, distinct, encoded)
+            weights = text_weights(frames[split], config.data, str(index.path))
+            sets[split] = RadiographDataset(index, frames[split], config.data, chosen, report, weights)
+    other = None
+    if table is not None and turned:
+        other = torch.arange(len(table))
+        for row, turned_row in zip(rows[:n], rows[len(words) :], strict=True):
+            if row >= 0:
+                other[row] = turned_row
+    distinct = len({row for row in rows[: len(words)] if row >= 0})
+    return RunData(index, sets["train"], sets["val"], Collate(table, other), source, distinct, encoded)

@@ -159,10 +159,12 @@ class _Trainer:
         torch.manual_seed(_mix(config.train.seed, self.step, self.fabric.global_rank))
         generator = torch.Generator().manual_seed(_mix(config.train.seed + 1, self.step, self.fabric.global_rank))
         batch = batch.to(self.fabric.device)
-        images = augment(batch.images, config.data.augment, generator)
+        images, flips = augment(batch.images, config.data.augment, generator)
+        batch = batch.flipped(flips)
         factor = rate_factor(self.step, total, config.optim)
         set_rate(self.optimizer, factor)
-        loss, terms = self.task(images, batch.labels, batch.text_features, batch.text_ids, weights, self._gather)
+        words = (batch.text_features, batch.text_ids)
+        loss, terms = self.task(images, batch.labels, *words, weights, self._gather, batch.text_weights)
         stacked = torch.stack([*terms.values(), loss]).detach().tolist()  # one wait for the device, not one a term
         values = dict(zip([*terms, "loss"], stacked, strict=True))
         self._require_finite(values, batch.image_ids)
@@ -255,7 +257,7 @@ class _Trainer:
             batch = batch.to(self.fabric.device)
             with self.fabric.autocast():
                 outputs = model(batch.images, batch.text_features)
-                terms = self.core.terms(outputs, batch.labels, batch.text_ids, weights)
+                terms = self.core.terms(outputs, batch.labels, batch.text_ids, weights, text_weights=batch.text_weights)
             terms["loss"] = weighted_total(terms, weights)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch)

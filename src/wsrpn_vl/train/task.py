@@ -35,11 +35,12 @@ class Task(nn.Module):
         text_ids: Tensor | None,
         weights: dict[str, float],
         gather: Gather = identity,
+        text_weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The fields of a :class:`~wsrpn_vl.types.Batch` -> (Σ weight · term, terms)."""
         align = weights["contrastive"] > 0 and text_features is not None
         outputs: Outputs = self.model(images, text_features if align else None, embed_images=align)
-        terms = self.terms(outputs, labels, text_ids, weights, gather)
+        terms = self.terms(outputs, labels, text_ids, weights, gather, text_weights)
         return weighted_total(terms, weights), terms
 
     def terms(
@@ -49,11 +50,12 @@ class Task(nn.Module):
         text_ids: Tensor | None,
         weights: dict[str, float],
         gather: Gather = identity,
+        text_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """``detection`` and its parts ``patch``, ``roi``, ``box``, ``anchor``; the other two where weighted."""
         terms = self._detection(outputs, labels)
         if weights["contrastive"] > 0 and outputs.text_embeddings is not None:
-            terms["contrastive"] = self._contrastive(outputs, labels, _filled(text_ids), gather)
+            terms["contrastive"] = self._contrastive(outputs, labels, _filled(text_ids), gather, text_weights)
         if weights["consistency"] > 0 and outputs.roi_logits is not None:
             terms["consistency"] = self._consistency(outputs, labels)
         return terms
@@ -71,14 +73,17 @@ class Task(nn.Module):
         terms["detection"] = detection_loss(terms["patch"], roi)
         return terms
 
-    def _contrastive(self, outputs: Outputs, labels: Tensor, text_ids: Tensor, gather: Gather) -> Tensor:
+    def _contrastive(
+        self, outputs: Outputs, labels: Tensor, text_ids: Tensor, gather: Gather, text_weights: Tensor | None
+    ) -> Tensor:
         image, text = gather(_filled(outputs.image_embeddings)), gather(_filled(outputs.text_embeddings))
         ids, labels = gather(text_ids), gather(labels)
-        kept = ids >= 0  # images without words take no part
+        weight = gather(torch.ones_like(text_ids, dtype=image.dtype) if text_weights is None else text_weights)
+        kept = (ids >= 0) & (weight > 0)  # images without words, or with words not trusted, take no part
         if kept.sum() < 2:
             return (image.sum() + text.sum()) * 0
         targets = contrastive_targets(self.objective.contrastive_targets, ids[kept], labels[kept])
-        return contrastive_loss(image[kept], text[kept], _filled(outputs.logit_scale), targets)
+        return contrastive_loss(image[kept], text[kept], _filled(outputs.logit_scale), targets, weight[kept])
 
     def _consistency(self, outputs: Outputs, labels: Tensor) -> Tensor:
         known = ~labels.isnan()

@@ -11,9 +11,11 @@ import polars as pl
 from fixtures.layouts import IMAGES
 from wsrpn_vl.data.index import boxes_path, read_index
 from wsrpn_vl.data.sources import build_index
-from wsrpn_vl.labels import NIH_TO_OBSERVATION, label_column
+from wsrpn_vl.data.mapping import observations
+from wsrpn_vl.labels import label_column
 
 Root = Callable[[str], Path]
+OBSERVATION_OF = observations("nih")
 
 
 def test_the_nih_reader_gives_back_labels_boxes_and_splits(root: Root, native: pl.DataFrame, tmp_path: Path) -> None:
@@ -24,7 +26,7 @@ def test_the_nih_reader_gives_back_labels_boxes_and_splits(root: Root, native: p
     ).with_columns(key=pl.col("patient_id") + "_" + pl.col("visit"))
     both = ours.join(index.frame, left_on="key", right_on="image_id", suffix="_nih", validate="1:1")
     assert both.height == IMAGES
-    for name in sorted(set(NIH_TO_OBSERVATION.values())):
+    for name in sorted(set(OBSERVATION_OF.values())):
         assert both[label_column(name)].to_list() == both[f"{label_column(name)}_nih"].to_list(), name
     assert both["view"].to_list() == both["view_nih"].to_list()
     assert both["age"].to_list() == both["age_nih"].to_list() and both["sex"].to_list() == both["sex_nih"].to_list()
@@ -41,7 +43,7 @@ def _check_nih_boxes(root: Root, image_of: dict[str, str], made: Path) -> None:
     pairs = [(r[0], r[1]) for r in boxes.iter_rows()]
     assert len(set(pairs)) == len(pairs)  # no image and label twice
     for image, label, *corners, _ in boxes.iter_rows():
-        assert (image_of[image], NIH_TO_OBSERVATION[label], *(round(v, 6) for v in corners)) in known
+        assert (image_of[image], OBSERVATION_OF[label], *(round(v, 6) for v in corners)) in known
     frame = read_index(made / "index.parquet").frame
     assert set(boxes["image_id"]) <= set(frame.filter(pl.col("split") == "test")["image_id"])
 

@@ -1,4 +1,4 @@
-"""Any folder of radiographs, with or without a CSV table.
+"""Any folder of radiographs, with or without a CSV table or a COCO detection file.
 
 Table: the only CSV file in the folder besides ``boxes.csv``, or the one named. Columns: ``path`` or ``image``; optional
 ``image_id``, ``split``, ``patient_id``, ``study_id``, ``view``; the words in one of ``text``, ``report``,
@@ -6,7 +6,9 @@ Table: the only CSV file in the folder besides ``boxes.csv``, or the one named. 
 findings present joined by ``|``: where it is filled in, the other findings named anywhere in that column are absent,
 and a class's own column has the last word.
 ``boxes.csv``: ``path``, ``image`` or ``image_id``; ``label``; ``x1, y1, x2, y2`` or ``x, y, w, h`` in pixels of the
-stored image.
+stored image. ``boxes.json`` may stand for it: a COCO file, whose boxes are scaled from the stated to the stored size.
+Without a CSV table the COCO files in the folder (or its ``annotations``) are table and boxes in one; of several, the
+names say the splits. Their categories label the images: present, and with ``box_complete=true`` else absent.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 
 from wsrpn_vl.data.index import SPLITS, parse_view
-from wsrpn_vl.data.pixels import IMAGE_SUFFIXES, is_dicom
+from wsrpn_vl.data.pixels import is_dicom
+from wsrpn_vl.data.sources.coco_json import Coco, coco_files, read_coco
+from wsrpn_vl.data.sources.folder_boxes import BOX_FILE, read_boxes
+from wsrpn_vl.data.sources.folder_images import Images, bare
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
-    box_frame,
     check_shares,
     count_notes,
     find_images,
@@ -34,14 +38,12 @@ from wsrpn_vl.data.sources.tables import (
 from wsrpn_vl.errors import DataError, nearest
 from wsrpn_vl.labels import BY_NAME, NO_FINDING, label_column, slug
 
-BOX_FILE = "boxes.csv"
 _PATH = ("path", "image")
 _TEXT = ("text", "report", "report_text", "caption")
 _PLAIN = (*_PATH, *_TEXT, "image_id", "split", "patient_id", "study_id", "view", "labels")
 _CLASSES = {slug(name): name for name in BY_NAME}
 _SPLIT_WORDS = {"validate": "val", "validation": "val", "valid": "val", "training": "train", "testing": "test"}
 _VALUES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
-_BOX_FORMS = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"))
 
 
 def build(
@@ -56,30 +58,33 @@ def build(
 ) -> SourceTables:
     """Tables of a folder of images.
 
-    table: CSV file, relative to ``root`` (empty: the only one there; none: the index has no labels and no splits);
+    table: CSV or COCO file, relative to ``root`` (empty: the only CSV file there, else the COCO files; none: the index
+    has no labels and no splits);
     name: data set name (empty: the folder's); val_share, test_share: of the patients (else studies, else images), drawn
     by a hash of their id and ``seed``, used when the table has no ``split``; box_complete: no box means no finding.
     Raises: DataError naming file, line and column of the first fault.
     """
     root = Path(root)
     check_shares(val_share=val_share, test_share=test_share)
-    images = _Images(root, find_images(root))
+    images = Images(root, find_images(root))
     if not images.paths:
         raise DataError(f"{root}: no PNG, JPEG or DICOM file below this folder; give the folder of the images")
-    path = _table_path(root, table)
-    if path is None:
-        rows, labels = [{"path": p, "image_id": _bare(p)} for p in images.paths], {}
-        notes: tuple[str, ...] = ("no table in the folder: no labels, no splits",)
-        missing: tuple[str, ...] = ()
-        _plain_ids(rows)
-    else:
+    path = None if table.endswith(".json") else _table_path(root, table)
+    sheets = [root / table] if table.endswith(".json") else coco_files(root) if path is None else []
+    coco = read_coco(sheets, images.find, root) if sheets else None
+    if coco is not None:
+        rows, labels, missing, notes = _coco_rows(coco, images, box_complete)
+    elif path is not None:
         rows, labels, missing, notes = _read(path, images)
-        if not rows:
-            raise DataError(f"{path}: none of its {len(missing):,} images is below {root}; correct the paths")
-        if "split" not in rows[0]:
-            _split(rows, val_share, test_share, seed)
-    boxes, boxed, unplaced = _boxes(root / BOX_FILE, images, rows, missing)
-    notes += count_notes((unplaced, "box of an image that is missing or not in the table, left out"))
+    else:
+        rows, labels = [{"path": p, "image_id": bare(p)} for p in images.paths], {}
+        missing, notes = (), ("no table in the folder: no labels, no splits",)
+        _plain_ids(rows)
+    if not rows:
+        raise DataError(f"{path or sheets[0]}: none of its {len(missing):,} images is below {root}; correct the paths")
+    if (coco or path) and "split" not in rows[0]:
+        _split(rows, val_share, test_share, seed)
+    boxes, boxed, left_out = read_boxes(root, coco, images, rows, missing)
     classes = tuple(c for c in BY_NAME if c in labels or c in boxed)
     dataset = name or root.resolve().name
     frame = _frame(root, rows, {c: labels.get(c, [None] * len(rows)) for c in classes}, dataset)
@@ -91,39 +96,9 @@ def build(
         box_complete={c: box_complete and c in boxed for c in classes},
         boxed_classes=tuple(c for c in classes if c in boxed),
         text_origin="report" if frame["text"].count() else "none",
-        notes=notes,
+        notes=notes + left_out,
         missing=missing,
     )
-
-
-class _Images:
-    """The files of a folder, found by relative path, by file name, or by either with another suffix or none."""
-
-    def __init__(self, root: Path, paths: list[str]) -> None:
-        self.root, self.paths, self._known = root.resolve(), paths, set(paths)
-        self._loose: dict[str, list[str]] = {}
-        for path in paths:
-            name = PurePosixPath(path).name
-            for key in {_bare(path), name, _bare(name)}:
-                self._loose.setdefault(key, []).append(path)
-
-    def find(self, said: str, place: str) -> str | None:
-        """Relative path of what a table says; None if there is no such file. Raises: DataError if several fit."""
-        said = said.replace("\\", "/")
-        if Path(said).is_absolute():
-            if not Path(said).resolve().is_relative_to(self.root):
-                raise DataError(f"{place}: {said!r} lies outside {self.root}; give paths relative to the folder")
-            said = Path(said).resolve().relative_to(self.root).as_posix()
-        said = PurePosixPath(said).as_posix()
-        if said in self._known:
-            return said
-        fits = self._loose.get(said) or self._loose.get(_bare(said), [])
-        fits = [path for path in fits if _bare(path) == _bare(said)] or fits
-        if len(fits) > 1:
-            raise DataError(
-                f"{place}: {said!r} may be {fits[0]!r} or {fits[1]!r}; give the path relative to the folder"
-            )
-        return fits[0] if fits else None
 
 
 @dataclass(frozen=True)
@@ -170,7 +145,7 @@ def _columns(header: list[str], path: Path) -> _Columns:
 
 
 def _read(
-    path: Path, images: _Images
+    path: Path, images: Images
 ) -> tuple[list[dict], dict[str, list[int | None]], tuple[str, ...], tuple[str, ...]]:
     """Rows with a file, their labels per class, the names without a file, and notes."""
     header, table = read_table(path)
@@ -192,7 +167,7 @@ def _read(
         if found in seen:
             raise DataError(f"{place}, {where}: {found!r} is named a second time; keep one row per image")
         seen.add(found)
-        row = {"path": found, "image_id": _bare(found), "text": cells[text] or None if text else None}
+        row = {"path": found, "image_id": bare(found), "text": cells[text] or None if text else None}
         row |= {n: cells[plain[n]] or None for n in ("patient_id", "study_id") if n in plain}
         if "image_id" in plain:
             row["image_id"] = cells[plain["image_id"]]
@@ -212,6 +187,21 @@ def _read(
     if columns.unused:
         notes += (f"columns not used: {', '.join(columns.unused)}",)
     return rows, _merge(values, listed, columns.classes), tuple(missing), notes
+
+
+def _coco_rows(
+    coco: Coco, images: Images, complete: bool
+) -> tuple[list[dict], dict[str, list[int | None]], tuple[str, ...], tuple[str, ...]]:
+    """As :func:`_read`, of COCO files."""
+    rows = [{"image_id": bare(row["path"]), **row} for row in coco.rows]
+    _plain_ids(rows)
+    absent = 0 if complete else None
+    labels = {c: [1 if c in present else absent for present in coco.present] for c in coco.classes}
+    notes = count_notes(
+        (len(coco.missing), "image of the table missing (see the .missing.txt list)"),
+        (len(images.paths) - len(rows), "image file not in the table, left out"),
+    )
+    return rows, labels, tuple(coco.missing), notes
 
 
 def _merge(
@@ -268,12 +258,6 @@ def _split(rows: list[dict], val_share: float, test_share: float, seed: int) -> 
         row["split"] = "test" if at < test_share else "val" if at < test_share + val_share else "train"
 
 
-def _bare(path: str) -> str:
-    """Without the suffix, if it is one of an image; a DICOM file may be called 1.2.840.10."""
-    suffix = PurePosixPath(path).suffix
-    return path.removesuffix(suffix) if suffix.lower() in IMAGE_SUFFIXES else path
-
-
 def _plain_ids(rows: list[dict]) -> None:
     """Where two paths differ in their suffix alone, the suffix stays in the id."""
     times = Counter(row["image_id"] for row in rows)
@@ -310,42 +294,3 @@ def _view(path: Path) -> str:
     from wsrpn_vl.dicom.read import dicom_view
 
     return dicom_view(path)
-
-
-def _boxes(
-    path: Path, images: _Images, rows: list[dict], missing: tuple[str, ...]
-) -> tuple[pl.DataFrame | None, frozenset[str], int]:
-    """Boxes, the classes they name, and how many belong to images without a row; None without a box file."""
-    if not path.is_file():
-        return None, frozenset(), 0
-    header, table = read_table(path)
-    names = {column.lower(): column for column in header}
-    where = next((names[n] for n in ("image_id", *_PATH) if n in names), None)
-    form = next((f for f in _BOX_FORMS if all(n in names for n in f)), None)
-    if where is None or form is None or "label" not in names:
-        raise DataError(f"{path}: needs path, image or image_id; label; and x1, y1, x2, y2 or x, y, w, h")
-    by_path = {row["path"]: row["image_id"] for row in rows}
-    ids, gone = set(by_path.values()), {key for name in missing for key in (name, _bare(name))}
-    out, unplaced = [], 0
-    for line, cells in table:
-        place = f"{path}: line {line}"
-        label = _CLASSES.get(slug(cells[names["label"]]))
-        if label is None:
-            raise DataError(
-                f"{place}, label={cells[names['label']]!r} is unknown{nearest(cells[names['label']], BY_NAME)}"
-            )
-        try:
-            a, b, c, d = (float(cells[names[n]]) for n in form)
-        except ValueError:
-            raise DataError(f"{place} needs numbers in {', '.join(form)}; correct it") from None
-        said = cells[where]
-        found = None if said in ids and where == names.get("image_id") else images.find(said, place)
-        image_id = by_path.get(found or "", said)
-        if image_id not in ids:
-            if found is None and said not in gone:
-                raise DataError(f"{place}, {where}={said!r}: no such image; correct the name or delete the line")
-            unplaced += 1
-            continue
-        corners = (a, b, c, d) if form[0] == "x1" else (a, b, a + c, b + d)
-        out.append((image_id, label, *corners, BOX_FILE))
-    return box_frame(out), frozenset(box[1] for box in out), unplaced

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import parse_view
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
@@ -27,7 +28,7 @@ from wsrpn_vl.data.sources.tables import (
     sizes,
 )
 from wsrpn_vl.errors import DataError, nearest
-from wsrpn_vl.labels import NIH8, NIH14, NIH_TO_OBSERVATION, NO_FINDING, OBSERVATIONS, label_column
+from wsrpn_vl.labels import NIH14, NO_FINDING, label_column
 
 ENTRY_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOX_FILE = "BBox_List_2017.csv"
@@ -35,9 +36,7 @@ TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 BOX_FRAME = 1024.0  # pixels, both ways
 OLDEST = 120  # years; the 2017 table has a few impossible ages
 
-_ALIASES = {"Infiltrate": "Infiltration"}  # the box list's word
-_MAPPED = tuple(o for o in OBSERVATIONS if o in NIH_TO_OBSERVATION.values() and o not in NIH14)
-CLASSES = (*NIH14, *_MAPPED)
+CLASSES = mapping.index_classes("nih")
 
 
 def build(root: Path | str, *, val_share: float = 0.15, seed: int = 0) -> SourceTables:
@@ -77,7 +76,7 @@ def build(root: Path | str, *, val_share: float = 0.15, seed: int = 0) -> Source
         dataset="nih",
         classes=CLASSES,
         box_complete=dict.fromkeys(CLASSES, False),
-        boxed_classes=() if boxes is None else tuple(c for c in NIH8 if c in set(boxes["label"])),
+        boxed_classes=() if boxes is None else tuple(c for c in NIH14 if c in set(boxes["label"])),
         text_origin="none",
         notes=notes,
         missing=missing,
@@ -128,11 +127,8 @@ def _entries(root: Path) -> list[dict]:
 
 
 def _findings(text: str, path: Path, line: int) -> frozenset[str]:
-    names = [_ALIASES.get(name, name) for name in text.split("|") if name != NO_FINDING]
-    for name in names:
-        if name not in NIH14:
-            raise DataError(f"{path}: line {line}, finding {name!r} is unknown{nearest(name, NIH14)}")
-    return frozenset(names)
+    names = [name for name in text.split("|") if name != NO_FINDING]
+    return frozenset(cls for name in names for cls in mapping.classes_of("nih", name, f"{path}: line {line}"))
 
 
 def _splits(root: Path, entries: list[dict], val_share: float, seed: int) -> tuple[dict[str, str], int]:
@@ -153,11 +149,7 @@ def _splits(root: Path, entries: list[dict], val_share: float, seed: int) -> tup
 def _frame(
     entries: list[dict], splits: dict[str, str], paths: list[str], widths: list[int], heights: list[int]
 ) -> pl.DataFrame:
-    labels = {c: [int(c in e["positive"]) for e in entries] for c in NIH14}
-    for observation in _MAPPED:
-        parts = [labels[c] for c, name in NIH_TO_OBSERVATION.items() if name == observation]
-        labels[observation] = [max(values) for values in zip(*parts, strict=True)]
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "dataset": ["nih"] * len(entries),
             "split": [splits.get(e["image_id"], "") for e in entries],
@@ -168,13 +160,14 @@ def _frame(
             "path": paths,
             "width": pl.Series(widths, dtype=pl.Int32),
             "height": pl.Series(heights, dtype=pl.Int32),
-            **{label_column(c): pl.Series(labels[c], dtype=pl.Int8) for c in CLASSES},
+            **{label_column(c): pl.Series([int(c in e["positive"]) for e in entries], dtype=pl.Int8) for c in NIH14},
             "text": pl.Series([None] * len(entries), dtype=pl.String),
             "triples": pl.Series([None] * len(entries), dtype=pl.String),
             "age": pl.Series([e["age"] for e in entries], dtype=pl.Int32),
             "sex": pl.Series([e["sex"] for e in entries], dtype=pl.String),
         }
     )
+    return mapping.with_observations(frame, NIH14)[0]
 
 
 def _boxes(root: Path, entries: list[dict], frame: pl.DataFrame) -> tuple[pl.DataFrame | None, int]:
@@ -189,13 +182,12 @@ def _boxes(root: Path, entries: list[dict], frame: pl.DataFrame) -> tuple[pl.Dat
     size = {row[0]: row[1:] for row in frame.select("image_id", "width", "height").iter_rows()}
     rows, unplaced = [], 0
     for line, fields in list(read_rows(path))[1:]:
-        image_id, label = Path(fields[0]).stem, _ALIASES.get(fields[1], fields[1]) if len(fields) > 1 else ""
+        image_id, said = Path(fields[0]).stem, fields[1] if len(fields) > 1 else ""
         if image_id not in known:
             raise DataError(
                 f"{path}: line {line}, image {fields[0]!r} is not in the label table; use lists of one release"
             )
-        if label not in NIH8:
-            raise DataError(f"{path}: line {line}, finding {label!r} is unknown{nearest(label, NIH8)}")
+        label = next(iter(mapping.classes_of("nih", said, f"{path}: line {line}")))
         try:
             x, y, w, h = (float(v) for v in fields[2:6])
         except ValueError:

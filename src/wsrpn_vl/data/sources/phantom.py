@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import polars as pl
-
-from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, read_index
+from wsrpn_vl.data.index import read_index
 from wsrpn_vl.data.phantom.records import HIDDEN
-from wsrpn_vl.data.sources.tables import SourceTables
+from wsrpn_vl.data.sources.tables import SourceTables, box_frame
 from wsrpn_vl.errors import DataError
 
 
@@ -43,7 +41,7 @@ def build(root: Path | str) -> SourceTables:
             raise DataError(f"{record}: broken record; {mend}") from None
     return SourceTables(
         frame=index.frame,
-        boxes=pl.DataFrame(rows, schema=BOX_COLUMNS | BOX_OPTIONAL, orient="row"),
+        boxes=box_frame(rows, "visibility"),
         dataset=index.dataset,
         classes=index.classes,
         box_complete=index.box_complete,

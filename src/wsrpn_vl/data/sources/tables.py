@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from wsrpn_vl.data.index import BOX_COLUMNS
+from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES, image_size, looks_like_image
-from wsrpn_vl.errors import DataError
+from wsrpn_vl.errors import DataError, first_line, nearest
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class SourceTables:
     """A data set in the index layout, ready for :func:`wsrpn_vl.data.index.write_index`.
 
     frame: one row per image found, paths relative to the root; boxes: reference boxes in original pixels, or None;
-    missing: images that the tables name and the root does not hold.
+    missing: images that the tables name and the root does not hold; root: folder that the paths are relative to, where
+    that is not the one given to ``build``; text_labels: classes whose labels were mined from the frame's own texts.
     """
 
     frame: pl.DataFrame
@@ -33,6 +37,8 @@ class SourceTables:
     text_origin: str
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    root: Path | None = None
+    text_labels: tuple[str, ...] = ()
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -115,9 +121,10 @@ def share_of(key: str, seed: int) -> float:
     return int.from_bytes(hashlib.sha1(f"{seed}/{key}".encode()).digest()[:8], "big") / 2**64
 
 
-def box_frame(rows: Iterable[tuple]) -> pl.DataFrame:
-    """Boxes table of (image_id, label, x1, y1, x2, y2, source) rows."""
-    return pl.DataFrame(list(rows), schema=BOX_COLUMNS, orient="row")
+def box_frame(rows: Iterable[tuple], *further: str) -> pl.DataFrame:
+    """Boxes table of (image_id, label, x1, y1, x2, y2, source, …) rows; further: optional columns that follow."""
+    schema = BOX_COLUMNS | {name: BOX_OPTIONAL[name] for name in further}
+    return pl.DataFrame(list(rows), schema=schema, orient="row")
 
 
 def check_shares(**shares: float) -> None:
@@ -130,3 +137,141 @@ def check_shares(**shares: float) -> None:
 def count_notes(*counted: tuple[int, str]) -> tuple[str, ...]:
     """``"3 x <what>"`` for each count that is not 0."""
     return tuple(f"{count:,} x {what}" for count, what in counted if count)
+
+
+def locate(root: Path, *names: str, required: str = "") -> Path | None:
+    """The first of ``names`` (or the same with ``.gz``) in ``root`` or at most 4 folders below; nearest to it wins.
+
+    Folders that hold images by the thousand are not searched (``files/p10``, ``images_001``, more than 500 entries).
+    required: what the file is, for the message. Raises: DataError when it is required and not there.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the data set")
+    for folder in folders_below(root):
+        for name in names:
+            for path in (folder / name, folder / f"{name}.gz"):
+                if path.is_file():
+                    return path
+    if required:
+        raise DataError(f"{root}: no {' or '.join(names)} (or .gz) here or below; put {required} there")
+    return None
+
+
+def folders_below(root: Path) -> Iterator[Path]:
+    """``root`` and the folders at most 4 below it, nearest first; those of :func:`locate` alone."""
+    level = [root]
+    for depth in range(5):
+        yield from level
+        level = [child for folder in level for child in _subfolders(folder)] if depth < 4 else []
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        found = list(islice(entries, 501))
+    if len(found) > 500:
+        return []
+    names = sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+    return [folder / name for name in names if not re.fullmatch(r"p\d\d|images?_\d+|scene_graph", name)]
+
+
+def csv_frame(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    separator: str = ",",
+    quote: str | None = '"',
+    content: bytes | None = None,
+) -> pl.DataFrame:
+    """Columns of a CSV file (plain or gzip) as stripped strings, null where blank; missing optional ones are null.
+
+    Column names are matched whatever their case and order; others are left out. BOM and CRLF are taken off.
+    content: the table itself, where ``path`` is an archive that holds it.
+    Raises: DataError if the file cannot be read, names a column twice, or lacks a required one.
+    """
+    try:
+        frame = pl.read_csv(
+            path if content is None else content,
+            separator=separator,
+            quote_char=quote,
+            infer_schema=False,
+            glob=False,
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; put it there") from None
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: not a readable CSV file ({first_line(error)}); download it again") from None
+    have: dict[str, str] = {}
+    for column in frame.columns:
+        key = column.removeprefix("\ufeff").strip().casefold()
+        if key in have and key in {name.casefold() for name in (*required, *optional)}:
+            raise DataError(f"{path}: column {key!r} appears twice; keep one")
+        have.setdefault(key, column)
+    for name in required:
+        if name.casefold() not in have:
+            raise DataError(f"{path}: column {name!r} is missing{nearest(name, have)}")
+    chosen = []
+    for name in (*required, *optional):
+        column = have.get(name.casefold())
+        value = pl.lit(None, dtype=pl.String) if column is None else pl.col(column).str.strip_chars()
+        chosen.append(pl.when(value != "").then(value).alias(name))
+    return frame.select(chosen)
+
+
+def refuse_rows(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, mend: str) -> None:
+    """Raises: DataError for the first data row (1 = the row after the header) where ``bad`` holds, and how many do."""
+    rows = frame.select(bad.fill_null(False).arg_true()).to_series()
+    if len(rows):
+        more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
+        raise DataError(f"{path}: data row {rows[0] + 1}, {column}={frame[column][rows[0]]!r}{more}: {mend}")
+
+
+def numbers(frame: pl.DataFrame, path: Path, columns: Sequence[str], dtype: Any = pl.Float64) -> pl.DataFrame:
+    """``frame`` with text columns as numbers, null where blank; whole numbers may be written ``691.0``.
+
+    Raises: DataError for a value that is no finite number, or no whole one where ``dtype`` is an integer.
+    """
+    whole = dtype.is_integer()
+    for column in columns:
+        value = pl.col(column).cast(pl.Float64, strict=False)
+        bad = pl.col(column).is_not_null() & ~value.is_finite().fill_null(False)
+        if whole:
+            bad = bad | (value != value.round()).fill_null(False) | (value.abs() > 2**53).fill_null(False)
+        refuse_rows(frame, path, column, bad, f"expected a {'whole ' if whole else ''}number; download the file again")
+        if whole and dtype != pl.Int64:
+            fits = frame.select(
+                value.cast(pl.Int64, strict=False).cast(dtype, strict=False).is_null() & value.is_not_null()
+            )
+            refuse_rows(frame, path, column, pl.lit(fits.to_series()), "the number is too large; correct it")
+        frame = frame.with_columns(value.cast(pl.Int64).cast(dtype) if whole else value)
+    return frame
+
+
+def clip_boxes(boxes: pl.DataFrame, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Boxes of the images of ``frame`` clipped to them, and how many of them vanished by that (no area left).
+
+    boxes: at least image_id, x1, y1, x2, y2 in original pixels; those of other images are left out without counting.
+    """
+    sized = boxes.join(frame.select("image_id", "width", "height"), on="image_id", how="inner", maintain_order="left")
+    clipped = sized.with_columns(
+        *(pl.col(c).clip(0, pl.col("width").fill_null(float("inf"))) for c in ("x1", "x2")),
+        *(pl.col(c).clip(0, pl.col("height").fill_null(float("inf"))) for c in ("y1", "y2")),
+    )
+    kept = clipped.filter((pl.col("x2") > pl.col("x1")) & (pl.col("y2") > pl.col("y1"))).drop("width", "height")
+    return kept, sized.height - kept.height
+
+
+def existing(root: Path, paths: Iterable[str]) -> set[str]:
+    """Those of the relative ``paths`` that are files below ``root``; each folder is listed once."""
+    wanted: dict[str, list[str]] = {}
+    for path in paths:
+        wanted.setdefault(path.rpartition("/")[0], []).append(path)
+    found: set[str] = set()
+    for folder, members in wanted.items():
+        try:
+            with os.scandir(root / folder) as entries:
+                names = {entry.name for entry in entries if entry.is_file()}
+        except OSError:
+            continue
+        found.update(path for path in members if path.rpartition("/")[2] in names)
+    return found

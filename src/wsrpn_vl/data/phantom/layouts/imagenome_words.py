@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wsrpn_vl.data.phantom.layouts.mimic import study_id
 from wsrpn_vl.data.phantom.layouts.regions import REGIONS
 from wsrpn_vl.data.phantom.records import Record
-from wsrpn_vl.text.sections import describing_text, split_sections
+from wsrpn_vl.text.sections import describing_text, split_sections, wet_read
 
 BOTH_LUNGS = ("right lung", "left lung")
 # observation -> (category, label, where it is when no place is said, how a sentence names it)
@@ -43,7 +43,7 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
         r"tube|\blines?\b|catheter|picc|\bpac(?:er|ing|emaker)|defibrillat|\bicd\b|device|\bport\b|wires|\bleads?\b|valve|drain",
     ),
 }  # fmt: skip
-_HISTORY = ("INDICATION", "HISTORY", "CLINICAL", "REASON")
+_HISTORY = ("indication", "history")
 _SENTENCE_END = re.compile(r"(?<=\S[.?!])(?<!\b\d\.)(?<!\bDr\.)\s+(?=\S)")
 _NUMBER = re.compile(r"^\d\.\s+")  # of an impression's line
 DEVICES = (  # how the words name it -> category, label
@@ -108,7 +108,7 @@ class Statement:
 
 def sentences(record: Record) -> list[Sentence]:
     """Preliminary reading, history and what describes the image, without titles, headers and list numbers."""
-    early = re.split(" *_{10,}", split_sections(record.text).get("WET READ", ""))[0]  # a rule ends it
+    early = wet_read(record.text)
     parts = ("prelimread", early), ("history", reason(record)), ("finalreport", describing_text(record.text))
     found = [(section, _NUMBER.sub("", part)) for section, text in parts for part in _SENTENCE_END.split(text) if part]
     return [Sentence(number, section, text) for number, (section, text) in enumerate(found)]
@@ -116,7 +116,7 @@ def sentences(record: Record) -> list[Sentence]:
 
 def reason(record: Record) -> str:
     """Why the examination was asked for, in the report's words."""
-    told = (text for name, text in split_sections(record.text).items() if name.startswith(_HISTORY))
+    told = (text for name, text in split_sections(record.text).items() if name in _HISTORY)
     # in a report without further headers the description follows in the same section
     return next(told, "").removesuffix(describing_text(record.text)).strip()
 

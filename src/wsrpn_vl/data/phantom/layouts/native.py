@@ -20,7 +20,8 @@ def _files(study: PhantomStudy, case: Case) -> dict[str, bytes]:
 def _tables(folder: Path, records: Records, settings: Settings) -> Path:
     import polars as pl  # here, because drawing workers never need the tables
 
-    from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, write_index
+    from wsrpn_vl.data.index import write_index
+    from wsrpn_vl.data.sources.tables import box_frame
 
     columns: dict[str, list] = {}
     boxes: list[tuple] = []
@@ -45,7 +46,7 @@ def _tables(folder: Path, records: Records, settings: Settings) -> Path:
         boxes += [(record.image_id, f.name, *f.box, "simulated", f.visibility) for f in record.findings]
     return write_index(
         pl.DataFrame(columns),
-        pl.DataFrame(boxes, schema=BOX_COLUMNS | BOX_OPTIONAL, orient="row"),
+        box_frame(boxes, "visibility"),
         folder / "index.parquet",
         dataset="phantom",
         root=folder,

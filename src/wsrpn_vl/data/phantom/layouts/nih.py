@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsrpn_vl.data import mapping
 from wsrpn_vl.data.phantom.layouts.base import Layout, png, write_csv, write_lines
 from wsrpn_vl.data.phantom.records import Case, Finding, Record, Records, Settings
 from wsrpn_vl.data.phantom.study import PhantomStudy
-from wsrpn_vl.labels import NIH8, NIH_TO_OBSERVATION, NO_FINDING
+from wsrpn_vl.labels import NIH8, NO_FINDING
 
 ENTRY_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -36,7 +37,7 @@ def image_name(case: Case) -> str:
 def native_labels(record: Record) -> list[str]:
     """NIH's names of the labels handed out, in alphabetical order, as its table joins them."""
     names = []
-    for native, observation in NIH_TO_OBSERVATION.items():
+    for native, observation in mapping.observations("nih").items():
         if record.given[observation] and (observation != "Lung Lesion" or native in _lesions(record)):
             names.append(native)
     return sorted(names)
@@ -45,7 +46,7 @@ def native_labels(record: Record) -> list[str]:
 def _native(finding: Finding) -> str:
     if finding.name == "Lung Lesion":
         return "Mass" if "mass" in finding.kind else "Nodule"
-    return next((n for n, observation in NIH_TO_OBSERVATION.items() if observation == finding.name), "")
+    return next((n for n, observation in mapping.observations("nih").items() if observation == finding.name), "")
 
 
 def _lesions(record: Record) -> set[str]:
