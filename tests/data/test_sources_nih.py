@@ -151,9 +151,14 @@ def test_stray_double_and_hidden_files_do_not_become_rows(nih: Path) -> None:
 
 
 FAULTS = [
-    ("Data_Entry_2017_v2020.csv", "Hernia|Infiltration", "Hernia|Infiltratoin", "line 6.*did you mean 'Infiltration'"),
-    ("Data_Entry_2017_v2020.csv", "00000002_000.png,", "2.png,", "line 4.*Image Index='2.png'"),
-    ("Data_Entry_2017_v2020.csv", "No Finding,0,2,", "No Finding,0,3,", "line 4, Patient ID='3'"),
+    (
+        "Data_Entry_2017_v2020.csv",
+        "Hernia|Infiltration",
+        "Hernia|Infiltratoin",
+        "data row 5.*did you mean 'Infiltration'",
+    ),
+    ("Data_Entry_2017_v2020.csv", "00000002_000.png,", "2.png,", "data row 3.*Image Index='2.png'"),
+    ("Data_Entry_2017_v2020.csv", "No Finding,0,2,", "No Finding,0,3,", "data row 3, Patient ID='3'"),
     ("Data_Entry_2017_v2020.csv", "Finding Labels", "Findings", "column 'Finding Labels' is missing"),
     ("BBox_List_2017.csv", "png,Mass,", "png,Masses,", "line 4.*did you mean 'Mass'"),
     ("BBox_List_2017.csv", "00000012_000", "00000013_000", "line 6.*not in the label table"),

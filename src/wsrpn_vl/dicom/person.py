@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from wsrpn_vl.data.people import sex_of, years
 from wsrpn_vl.dicom.header import quiet, read_elements, text_of
-
-OLDEST = 120  # years; ages beyond are typing errors (NIH's reach 414)
-_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
 @quiet()
@@ -16,16 +13,3 @@ def dicom_person(path: Path | str) -> tuple[int | None, str | None]:
     """(age in whole years, sex ``M`` or ``F``), None where absent or impossible. Raises: DataError if broken."""
     ds = read_elements(Path(path), ("PatientAge", "PatientSex"))
     return years(text_of(ds, "PatientAge")), sex_of(text_of(ds, "PatientSex"))
-
-
-def years(text: str | None) -> int | None:
-    """Whole years of an age string (PS3.5 6.2: ``043Y``, ``011M``) or a bare number; None beyond :data:`OLDEST`."""
-    said = re.fullmatch(r"(\d{1,4})(?:\.0*)?([YMWD]?)", (text or "").strip().upper(), re.ASCII)
-    age = int(said[1]) // _PER_YEAR[said[2]] if said else None
-    return age if age is not None and age <= OLDEST else None
-
-
-def sex_of(text: str | None) -> str | None:
-    """``M`` or ``F`` of what is written; None for anything else."""
-    letter = (text or "").strip().upper()[:1]
-    return letter if letter in ("M", "F") else None

@@ -179,7 +179,7 @@ def _mend_photometry(path: Path, ds: pydicom.FileDataset) -> None:
     elif samples == 3 and said in ("", "MONOCHROME", "MONOCHROME2"):
         kind = "YBR_FULL_422" if ds.file_meta.TransferSyntaxUID in _LOSSY_JPEG else "RGB"
     elif samples not in (1, 3) or kind not in (_GREY if samples == 1 else COLOUR):
-        known = said if said in ("PALETTE COLOR", *_GREY, *COLOUR) else "of an unknown kind"
+        known = said if said in ("PALETTE COLOR", *_GREY, *COLOUR) else said
         raise DataError(
             f"{path}: PhotometricInterpretation {known} with {samples} sample(s) per pixel is not read here; export "
             "the image as MONOCHROME2"

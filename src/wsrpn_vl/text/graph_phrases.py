@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 HISTORY, PRELIMINARY, FINAL = "history", "prelimread", "finalreport"
@@ -19,6 +20,7 @@ class Phrase(NamedTuple):
     text: str = ""
 
 
+@lru_cache(4096)  # the data set has a few hundred
 def attribute(text: str) -> tuple[str, bool, str]:
     """(category, affirmed, label) of ``category|relation|label``; the label may hold anything but a line end.
 

@@ -108,7 +108,19 @@ def _posterior(score: np.ndarray, shuffled: np.ndarray) -> tuple[np.ndarray, flo
     place = np.searchsorted(edges, shuffled, side="right")
     real = np.bincount(np.searchsorted(edges, score, side="right"), minlength=len(edges) + 1)
     null = np.bincount(place, minlength=len(edges) + 1) * (len(score) / len(shuffled))
-    wrong = (share * null + SMOOTH * share) / (real + SMOOTH)
-    wrong = np.minimum.accumulate(np.clip(wrong, 0, 1))  # falls as the score rises
-    middle = [np.median(shuffled[place == i]) for i in range(len(edges) + 1)]
-    return 1 - np.interp(score, middle, wrong), share
+    filled = np.flatnonzero(null)
+    wrong = _falling(share * (null[filled] + SMOOTH), real[filled] + SMOOTH)
+    middle = [np.median(shuffled[place == i]) for i in filled]
+    return 1 - np.interp(score, middle, np.clip(wrong, 0, 1)), share
+
+
+def _falling(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotients ``above / below`` of neighbouring bins, pooled so that they never rise (isotonic regression, min-max
+    formula)."""
+    tops, bottoms = np.concatenate([[0], above.cumsum()]), np.concatenate([[0], below.cumsum()])
+    n = len(above)
+    start, end = np.arange(n)[:, None], np.arange(1, n + 1)[None, :]
+    valid = end > start
+    pooled = (tops[end] - tops[start]) / np.where(valid, bottoms[end] - bottoms[start], 1)
+    largest = [np.where(valid, pooled, -np.inf)[:, i:].max(1) for i in range(n)]  # over ends from i on, by start
+    return np.array([largest[i][: i + 1].min() for i in range(n)])

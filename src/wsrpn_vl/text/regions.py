@@ -22,24 +22,26 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "cardiac silhouette": ("right cardiac silhouette", "left cardiac silhouette", "right atrium"),
     "abdomen": ("right upper abdomen", "left upper abdomen"),
 }  # fmt: skip
+_WITHIN = {region: frozenset(parts) for region, parts in _PARTS.items()}
 _TOGETHER = {"lung": "both lungs", "cardiac silhouette": "cardiac silhouette", "upper abdomen": "upper abdomen"}
 
 
 def contains(region: str, other: str) -> bool:
     """Whether ``other`` is a part of ``region``; no region is a part of itself."""
-    return other in _PARTS.get(region, ())
+    return region in _WITHIN and other in _WITHIN[region]
 
 
 def smallest(regions: Iterable[str]) -> list[str]:
     """``regions`` without those that contain another of them, in their order."""
     given = list(dict.fromkeys(regions))
-    return [r for r in given if not any(contains(r, other) for other in given)]
+    return [r for r in given if r not in _WITHIN or _WITHIN[r].isdisjoint(given)]
 
 
 def largest(regions: Iterable[str]) -> list[str]:
     """``regions`` without those that are a part of another of them, in their order."""
     given = list(dict.fromkeys(regions))
-    return [r for r in given if not any(contains(other, r) for other in given)]
+    within = {part for r in given if r in _WITHIN for part in _WITHIN[r]}
+    return [r for r in given if r not in within]
 
 
 def paired(regions: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS, phrase
@@ -57,7 +57,7 @@ class Triple:
 
     def as_dict(self) -> dict:
         """The JSON form."""
-        return {**asdict(self), "modifiers": list(self.modifiers)}
+        return {name: getattr(self, name) for name in KEYS} | {"modifiers": list(self.modifiers)}
 
     @classmethod
     def from_dict(cls, form: dict) -> Triple:

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from fixtures.layouts import SIZE, table
-from wsrpn_vl.data.index import boxes_path
+from wsrpn_vl.data.index import boxes_path, read_index
 from wsrpn_vl.data.pixels import read_image
+from wsrpn_vl.data.sources import build_index
 from wsrpn_vl.dicom.read import dicom_view
 
 Root = Callable[[str], Path]
@@ -33,6 +34,19 @@ def test_dicom_files_show_the_native_pictures(root: Root, native: pl.DataFrame) 
         ds = pydicom.dcmread(path, stop_before_pixels=True)
         kinds.add((ds.Modality, ds.PhotometricInterpretation, "VOILUTSequence" in ds, ds.BitsStored))
     assert len({k[0] for k in kinds}) == len({k[1] for k in kinds}) == len({k[2] for k in kinds}) == 2
+
+
+def test_the_dicom_source_finds_every_film_its_patient_study_and_view(
+    root: Root, native: pl.DataFrame, tmp_path: Path
+) -> None:
+    frame = read_index(build_index("dicom", root("dicom"), tmp_path / "index.parquet")).frame
+    frame = frame.with_columns(true=pl.col("path").str.extract(r"([^/]+)\.dcm$")).sort("true")
+    native = native.sort("image_id")
+    assert frame["true"].to_list() == native["image_id"].to_list() and frame["view"].equals(native["view"])
+    assert frame["width"].equals(native["width"]) and frame["height"].equals(native["height"])
+    for column in ("patient_id", "study_id"):
+        pairs = set(zip(frame[column], native[column], strict=True))
+        assert len(pairs) == frame[column].n_unique() == native[column].n_unique()
 
 
 def test_vindr_files_show_the_native_pictures_under_another_name(root: Root, native: pl.DataFrame) -> None:

@@ -17,6 +17,7 @@ from wsrpn_vl.data.sources import (
     chexlocalize,
     chexpert,
     chexpert_plus,
+    dicom,
     folder,
     mimic,
     ms_cxr,
@@ -43,6 +44,7 @@ SOURCES: dict[str, Callable[..., SourceTables]] = {
     "vindr": vindr.build,
     "rsna": rsna.build,
     "siim": siim.build,
+    "dicom": dicom.build,
     "folder": folder.build,
     "phantom": phantom.build,
 }

@@ -146,7 +146,7 @@ def place(table: pl.DataFrame, root: Path, first: Path) -> tuple[pl.DataFrame, t
     Raises: DataError if none is there.
     """
     found, repeats = files(root, first)
-    paths = pl.DataFrame({"image_id": list(found), "path": list(found.values())}, schema_overrides={"path": pl.String})
+    paths = pl.DataFrame(list(found.items()), schema={"image_id": pl.String, "path": pl.String}, orient="row")
     frame = table.join(paths, on="image_id", how="left", maintain_order="left")
     missing = tuple(frame.filter(pl.col("path").is_null())["said"])
     frame = frame.filter(pl.col("path").is_not_null())

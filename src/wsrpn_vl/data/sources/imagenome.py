@@ -6,8 +6,8 @@ Silver: ``silver_dataset/scene_graph.zip`` (read as it is, or unpacked), ``split
 that the data set's own tools make. Gold: ``gold_dataset/`` (500 patients, 1,000 images, all in ``test``).
 
 Triples and labels follow the rules of :mod:`wsrpn_vl.text.graphs`; hedged findings are yes or no by the authors'
-rules. The data set has no boxes of lesions: boxes are those of the regions where a finding is affirmed (kind ``region``), in
-gold for the 500 images with attributes, in silver for ``val`` and ``test`` alone. No class is complete.
+rules. The data set has no boxes of lesions: boxes are those of the regions where a finding is affirmed (kind
+``region``), in gold for the 500 images with attributes, in silver for ``val`` and ``test`` alone. No class is complete.
 
 One split system: MIMIC-CXR's official one, or Chest ImaGenome's own, whose test patients are mostly in MIMIC-CXR's
 train. Gold patients, with all their images, leave ``train`` and ``val`` of the silver set. A listed image without a

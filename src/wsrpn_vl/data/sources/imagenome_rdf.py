@@ -14,6 +14,7 @@ from wsrpn_vl.progress import progress
 from wsrpn_vl.text.graph_phrases import phrases_of_rdf
 from wsrpn_vl.text.graphs import words_of
 
+_SHOWN = 1_000  # studies between two reports of progress
 RDF = "study_level_attribute_rdfgraphs.json"
 
 
@@ -37,7 +38,9 @@ def read_rdf(path: Path, wanted: set[str], wish: Wish) -> Tally:
     total = path.stat().st_size
     try:
         with path.open("rb") as file, progress("study-level RDF", "bytes") as report:
-            for study, edges in studies(file):
+            for number, (study, edges) in enumerate(studies(file)):
+                if number % _SHOWN == 0:
+                    report(file.tell() - 1, total)
                 if study not in left:
                     continue
                 left.discard(study)
@@ -49,9 +52,9 @@ def read_rdf(path: Path, wanted: set[str], wish: Wish) -> Tally:
                     tally.counts.update(words.left_out)
                     tally.counts["hidden"] += words.hidden
                     tally.reads.append(kept(study, words, None))
-                report(file.tell(), total)
                 if not left:
                     break
+            report(total, total)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a whole JSON file ({first_line(error)}); download it again") from None
     return tally

@@ -7,7 +7,6 @@ not MIMIC-CXR's. Tam's file carries reports too, which are not read. Source: dat
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import polars as pl
 
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import BOX_COLUMNS
+from wsrpn_vl.data.sources.json_files import json_object
 from wsrpn_vl.data.sources.tables import clip_boxes, count_notes, csv_frame, locate, numbers, refuse_rows
-from wsrpn_vl.errors import DataError, first_line
+from wsrpn_vl.errors import DataError
 
 FILES = {
     "ms_cxr": tuple(f"MS_CXR_Local_Alignment_v{v}.{form}" for form in ("csv", "json") for v in ("1.1.0", "1.0.0")),
@@ -100,10 +100,7 @@ def place_boxes(boxes: pl.DataFrame, frame: pl.DataFrame, name: str) -> tuple[pl
 
 def _coco(path: Path) -> pl.DataFrame:
     """Annotations of a COCO file under the CSV's column names; an image's id is the stem of its file."""
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a readable JSON file ({first_line(error)}); download it again") from None
+    data = json_object(path)
     images = {i["id"]: i for i in _objects(data, "images", path)}
     names = {c["id"]: c.get("name") for c in _objects(data, "categories", path)}
     rows = []
@@ -129,8 +126,8 @@ def _coco(path: Path) -> pl.DataFrame:
     return frame.with_columns(pl.when(pl.col(c) != "").then(c).alias(c) for c in text)
 
 
-def _objects(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
-    items = data.get(key) if isinstance(data, dict) else None
+def _objects(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    items = data.get(key)
     if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
         raise DataError(f"{path}: {key!r} is no list of objects; a COCO file has images, categories, annotations")
     if key != "annotations" and not all(isinstance(i.get("id"), int | str) for i in items):

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -21,12 +20,12 @@ from wsrpn_vl.errors import DataError, lookup
 
 SUFFIXES = {"jpg": ".jpg", "dicom": ".dcm", "text": ".txt"}
 _GROUP = re.compile(r"p\d\d")
-_PROBED = 20  # subjects per group looked into to learn what a tree holds
+_PROBED = 20  # subjects with folders of studies looked into, per group, to learn what a tree holds
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder that holds ``files/p10`` and so on; kinds: which of :data:`SUFFIXES` its first subjects have."""
+    """A folder that holds ``files/p10`` and so on; kinds: which of :data:`SUFFIXES` it holds."""
 
     folder: Path
     kinds: frozenset[str]
@@ -107,8 +106,13 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 def _kinds(groups: list[Path]) -> frozenset[str]:
     held: set[str] = set()
     for group in groups:
-        for subject in islice(_entries(group), _PROBED):
-            for entry in _entries(subject.path):
-                names = [e.name for e in _entries(entry.path)] if entry.is_dir() else [entry.name]
-                held.update(Path(name).suffix.lower() for name in names)
+        probed = 0
+        for subject in _entries(group):
+            inside = _entries(subject.path)
+            studies = [entry for entry in inside if entry.is_dir()]
+            held.update(Path(entry.name).suffix.lower() for entry in inside)
+            held.update(Path(file.name).suffix.lower() for study in studies for file in _entries(study.path))
+            probed += bool(studies)  # reports may lie in a tree of which only a few subjects have images
+            if probed == _PROBED:
+                break
     return frozenset(kind for kind, suffix in SUFFIXES.items() if suffix in held)

@@ -14,11 +14,12 @@ import polars as pl
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import parse_view
 from wsrpn_vl.data.sources.tables import count_notes, csv_frame, locate, numbers, refuse_rows
-from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS, label_column
 
 METADATA, SPLIT = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-split.csv"
 LABELS = {"chexpert": "mimic-cxr-2.0.0-chexpert.csv", "negbio": "mimic-cxr-2.0.0-negbio.csv"}
+LABELLERS = {"chexpert": ("chexpert",), "negbio": ("negbio",), "both": ("chexpert", "negbio"), "none": ()}
 TEST_LABELS = "mimic-cxr-2.1.0-test-set-labeled.csv"
 RECORDS = "cxr-record-list.csv"
 SPLIT_WORDS = {"train": "train", "validate": "val", "test": "test"}
@@ -80,11 +81,8 @@ def read_labels(root: Path, labels: str) -> tuple[pl.DataFrame, tuple[str, ...]]
     ``both``: what the two agree on; a class on which they differ is null.
     Raises: DataError if a table is missing or broken, or names a study twice.
     """
-    choices = {"chexpert": ("chexpert",), "negbio": ("negbio",), "both": ("chexpert", "negbio"), "none": ()}
-    if labels not in choices:
-        raise DataError(f"labels={labels!r} is unknown{nearest(labels, choices)}")
     tables, notes = [], ()
-    for labeller in choices[labels]:
+    for labeller in lookup("labels", labels, LABELLERS, DataError):
         path = _required(root, LABELS[labeller], "the labels of MIMIC-CXR-JPG, or give labels=none")
         tables.append(_label_table(path))
         notes += _twins(path)

@@ -16,7 +16,7 @@ import polars as pl
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.sources import mimic_boxes, mimic_files, mimic_tables
 from wsrpn_vl.data.sources.tables import SourceTables, count_notes, existing, locate, refuse_rows
-from wsrpn_vl.errors import DataError
+from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS, label_column
 
 CLASSES = OBSERVATIONS
@@ -28,7 +28,7 @@ def build(root: Path | str, *, images: str = "", labels: str = "chexpert") -> So
     """Tables of MS-CXR in ``root``.
 
     images: folder of MIMIC-CXR-JPG (or of the DICOM project, or of copies in the same tree), empty: ``root``; labels:
-    ``chexpert``, ``negbio``, ``both`` or ``none``, of the findings without a box. The words of an image are its phrases.
+    ``chexpert``, ``negbio``, ``both`` or ``none``, of the findings without a box. The text of an image is its phrases.
     Raises: DataError if the boxes are missing or broken, or no image is found.
     """
     path = mimic_boxes.find_boxes("ms_cxr", Path(root), "")
@@ -37,11 +37,13 @@ def build(root: Path | str, *, images: str = "", labels: str = "chexpert") -> So
     drawn = mimic_boxes.read_boxes("ms_cxr", path)
     place = Path(images) if images else Path(root)
     frame, absent = _present(place, _frame(drawn, path))
-    boxes, notes = mimic_boxes.place_boxes(drawn, frame, "MS-CXR")
     frame, more = _with_views(place, frame)
+    boxes, notes = mimic_boxes.place_boxes(drawn, frame, "MS-CXR")
     frame, labelled = _with_labels(place, frame, boxes, labels)
     phrases = boxes.unique(["image_id", "label", "phrase"]).height
-    counted = f"{frame.height:,} images of {frame['patient_id'].n_unique():,} patients, {boxes.height:,} boxes of "
+    people = frame["patient_id"].n_unique()
+    counted = f"{frame.height:,} images of {people:,} patients, {boxes.height:,} boxes of {phrases:,} phrases"
+    unseen = count_notes((len(absent), "image with boxes missing (see the .missing.txt list)"))
     return SourceTables(
         frame=frame,
         boxes=boxes,
@@ -50,8 +52,7 @@ def build(root: Path | str, *, images: str = "", labels: str = "chexpert") -> So
         box_complete=dict.fromkeys(CLASSES, False),
         boxed_classes=tuple(c for c in CLASSES if c in set(boxes["label"])),
         text_origin="report",
-        notes=(f"{counted}{phrases:,} phrases", *notes, *more, *labelled)
-        + count_notes((len(absent), "image with boxes missing (see the .missing.txt list)")),
+        notes=(counted, *unseen, *notes, *more, *labelled),
         missing=absent,
         root=place,
     )
@@ -66,7 +67,7 @@ def _frame(drawn: pl.DataFrame, path: Path) -> pl.DataFrame:
     frame = drawn.group_by("image_id", maintain_order=True).agg(
         pl.col("path").first(),
         *(pl.col(c).first().cast(pl.Int32).alias(c.removeprefix("image_")) for c in size),
-        pl.col("phrase").drop_nulls().unique(maintain_order=True).str.join(". ").alias("text"),
+        pl.col("phrase").drop_nulls().unique(maintain_order=True).str.strip_chars_end(".").str.join(". ").alias("text"),
         pl.col(*size).n_unique().name.suffix("_said"),
     )
     for name in size:
@@ -107,25 +108,28 @@ def _present(place: Path, frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str,
 
 
 def _with_views(place: Path, frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """``frame`` with view, from MIMIC-CXR-JPG's metadata where that is there."""
+    """``frame`` with view and size from MIMIC-CXR-JPG's metadata where that is there."""
     if locate(place, mimic_tables.METADATA) is None:
         return frame.with_columns(pl.lit("UNK").alias("view")), (f"no {mimic_tables.METADATA}: views are unknown",)
-    views = mimic_tables.read_images(place)[0].select("image_id", "view", "view_from", "study_datetime")
-    joined = frame.join(views, on="image_id", how="left", maintain_order="left")
+    known = mimic_tables.read_images(place)[0].select(
+        "image_id", "view", "view_from", "study_datetime", pl.col("width", "height").name.suffix(":2")
+    )
+    joined = frame.join(known, on="image_id", how="left", maintain_order="left")
     strangers = joined["view"].null_count()
     notes = count_notes((strangers, "image with boxes that the metadata does not have, its view is unknown"))
-    return joined.with_columns(pl.col("view").fill_null("UNK")), notes
+    sizes = (pl.coalesce(f"{name}:2", name).alias(name) for name in ("width", "height"))
+    return joined.with_columns(pl.col("view").fill_null("UNK"), *sizes).drop("width:2", "height:2"), notes
 
 
 def _with_labels(
     place: Path, frame: pl.DataFrame, boxes: pl.DataFrame, labels: str
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """``frame`` with labels: 1 where there is a box, else those of the study."""
-    names = mimic_tables.LABELS
-    there = all(locate(place, name) for name in ((names[labels],) if labels in names else names.values()))
-    table, notes = mimic_tables.read_labels(place, labels if there else "none")
-    if labels != "none" and not there:
-        notes = (f"no {names.get(labels, 'labels of MIMIC-CXR-JPG')}: findings without a box are unknown",)
+    files = lookup("labels", labels, mimic_tables.LABELLERS, DataError)
+    absent = [mimic_tables.LABELS[name] for name in files if locate(place, mimic_tables.LABELS[name]) is None]
+    table, notes = mimic_tables.read_labels(place, "none" if absent else labels)
+    if absent or labels == "none":
+        notes = (f"no {absent[0] if absent else 'labels wanted'}: findings without a box are unknown",)
     joined = frame.join(table, on="study_id", how="left", maintain_order="left")
     for name in BOXED:
         column, drawn = label_column(name), boxes.filter(label=name)["image_id"].implode()

@@ -16,161 +16,156 @@ import polars as pl
 
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import parse_view
+from wsrpn_vl.data.people import OLDEST
+from wsrpn_vl.data.sources.nih_experts import with_experts
+from wsrpn_vl.data.sources.stored import find_stored, with_plain
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
     box_frame,
     check_shares,
     count_notes,
-    find_images,
+    csv_frame,
     read_rows,
-    read_table,
+    refuse_rows,
     share_of,
-    sizes,
 )
-from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import NIH14, NO_FINDING, label_column
 
 ENTRY_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOX_FILE = "BBox_List_2017.csv"
 TRAIN_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
+SEX = ("Patient Gender", "Patient Sex")  # some re-releases say Sex
+NAME = r"\d{8}_\d{3}"  # patient and follow-up number
 BOX_FRAME = 1024.0  # pixels, both ways
-OLDEST = 120  # years; the 2017 table has a few impossible ages
 
 CLASSES = mapping.index_classes("nih")
 
 
-def build(root: Path | str, *, val_share: float = 0.15, seed: int = 0) -> SourceTables:
+def build(
+    root: Path | str, *, val_share: float = 0.15, seed: int = 0, experts: str = "", check_files: bool = True
+) -> SourceTables:
     """Tables of ChestX-ray14 in ``root``.
 
     Splits are those of NIH's lists; of ``train_val_list.txt`` about ``val_share`` of the patients become ``val``, drawn
     by a hash of the patient id and ``seed``. Images in neither list are in no split. Labels: the 14 native classes, and
     the CheXpert observations of another name as the maximum over their native classes.
+    experts: table of Google's radiologists (absolute or relative to ``root``), whose labels then replace the native
+    ones where they speak (:mod:`wsrpn_vl.data.sources.nih_experts`); check_files: False makes the index without looking
+    for the images.
     Raises: DataError if a table is missing or broken, or no image is found.
     """
     root = Path(root)
     check_shares(val_share=val_share)
-    found, repeats = _files(root)
     entries = _entries(root)
     splits, strangers = _splits(root, entries, val_share, seed)
-    here = [e for e in entries if e["image_id"] in found]
-    missing = tuple(e["name"] for e in entries if e["image_id"] not in found)
-    if not here:
-        raise DataError(f"{root}: none of the table's {len(entries):,} images is there; unpack the images")
-    paths = [found[e["image_id"]] for e in here]
-    widths, heights = sizes(root, paths)
-    frame = _frame(here, splits, paths, widths, heights)
+    stored = find_stored(
+        root,
+        entries.select("image_id", "path"),
+        check_files=check_files,
+        size=int(BOX_FRAME),
+        keep=lambda stem: re.fullmatch(NAME, stem) is not None,
+        first=(".png",),
+    )
+    frame = _frame(entries, splits, stored.frame)
     boxes, unplaced = _boxes(root, entries, frame)
     outside = 0 if boxes is None else len(set(boxes["image_id"]) - set(frame.filter(split="test")["image_id"]))
+    impossible = entries.filter("impossible").join(frame, on="image_id", how="semi")
     notes = count_notes(
-        (len(missing), "image of the table missing (see the .missing.txt list)"),
         (unplaced, "box of a missing image, left out"),
         (outside, "boxed image outside the test list"),
         (strangers, "name of the split lists not in the table"),
-        (len(found.keys() - {e["image_id"] for e in entries}), "image file not in the table, left out"),
-        (repeats, "image stored twice, the .png or the first by path is used"),
-        (sum(e["impossible"] for e in here), f"age above {OLDEST}, left blank"),
+        (impossible.height, f"age above {OLDEST}, left blank"),
     )
+    classes = CLASSES
+    if experts:
+        frame, classes, read = with_experts(frame, CLASSES, root / experts)
+        notes += count_notes((read, "image with labels of Google's radiologists"))
     return SourceTables(
         frame=frame,
         boxes=boxes,
         dataset="nih",
-        classes=CLASSES,
-        box_complete=dict.fromkeys(CLASSES, False),
+        classes=classes,
+        box_complete=dict.fromkeys(classes, False),
         boxed_classes=() if boxes is None else tuple(c for c in NIH14 if c in set(boxes["label"])),
         text_origin="none",
-        notes=notes,
-        missing=missing,
+        notes=(*stored.notes, *notes),
+        missing=stored.missing,
     )
 
 
-def _files(root: Path) -> tuple[dict[str, str], int]:
-    """Stem -> relative path of the images, and how many further copies there are."""
-    found: dict[str, str] = {}
-    paths = [p for p in find_images(root) if re.fullmatch(r"\d{8}_\d{3}", Path(p).stem)]
-    for path in sorted(paths, key=lambda p: (Path(p).suffix.lower() != ".png", p)):
-        found.setdefault(Path(path).stem, path)
-    return found, len(paths) - len(found)
-
-
-def _entries(root: Path) -> list[dict]:
+def _entries(root: Path) -> pl.DataFrame:
+    """Rows of the label table, checked: image_id, path, patient_id, view, age, sex, impossible, a 0/1 label per class."""
     path = next((root / name for name in ENTRY_FILES if (root / name).is_file()), None)
     if path is None:
         raise DataError(f"{root}: no {' or '.join(ENTRY_FILES)}; put NIH's label table there")
-    header, rows = read_table(path)
-    sex = "Patient Sex" if "Patient Sex" in header else "Patient Gender"
-    for name in ("Image Index", "Finding Labels", "Patient ID", "Patient Age", sex, "View Position"):
-        if name not in header:
-            raise DataError(f"{path}: column {name!r} is missing{nearest(name, header)}")
-    entries = []
-    for line, row in rows:
-        name = row["Image Index"]
-        image_id = Path(name).stem
-        if not re.fullmatch(r"\d{8}_\d{3}", image_id):
-            raise DataError(f"{path}: line {line}, Image Index={name!r}; expected a name such as 00000001_000.png")
-        if row["Patient ID"].lstrip("0") != image_id[:8].lstrip("0"):
-            stated = row["Patient ID"]
-            raise DataError(f"{path}: line {line}, Patient ID={stated!r} is not that of {name!r}; download it again")
-        years = row["Patient Age"].rstrip("Y")  # the 2017 table writes 058Y
-        age = int(years) if years.isdigit() else None
-        entries.append(
-            {
-                "name": name,
-                "image_id": image_id,
-                "positive": _findings(row["Finding Labels"], path, line),
-                "age": age if age is not None and age <= OLDEST else None,
-                "impossible": age is not None and age > OLDEST,
-                "sex": row[sex] or None,
-                "view": parse_view(row["View Position"]),
-            }
-        )
-    return entries
-
-
-def _findings(text: str, path: Path, line: int) -> frozenset[str]:
-    names = [name for name in text.split("|") if name != NO_FINDING]
-    return frozenset(cls for name in names for cls in mapping.classes_of("nih", name, f"{path}: line {line}"))
-
-
-def _splits(root: Path, entries: list[dict], val_share: float, seed: int) -> tuple[dict[str, str], int]:
-    """Image id -> split, and how many listed names the table lacks."""
-    listed = {}
-    for name in (TRAIN_LIST, TEST_LIST):
-        if not (root / name).is_file():
-            raise DataError(f"{root / name}: no such file; put NIH's split list there")
-        listed[name] = {Path(fields[0]).stem for _, fields in read_rows(root / name)}
-    if both := sorted(listed[TRAIN_LIST] & listed[TEST_LIST]):
-        raise DataError(f"{root}: {both[0]!r} is in {TRAIN_LIST} and in {TEST_LIST}; download the lists again")
-    splits = dict.fromkeys(listed[TEST_LIST], "test")
-    for image_id in listed[TRAIN_LIST]:
-        splits[image_id] = "val" if share_of(image_id[:8], seed) < val_share else "train"
-    return splits, len(splits.keys() - {e["image_id"] for e in entries})
-
-
-def _frame(
-    entries: list[dict], splits: dict[str, str], paths: list[str], widths: list[int], heights: list[int]
-) -> pl.DataFrame:
-    frame = pl.DataFrame(
-        {
-            "dataset": ["nih"] * len(entries),
-            "split": [splits.get(e["image_id"], "") for e in entries],
-            "image_id": [e["image_id"] for e in entries],
-            "patient_id": [e["image_id"][:8] for e in entries],
-            "study_id": pl.Series([None] * len(entries), dtype=pl.String),
-            "view": [e["view"] for e in entries],
-            "path": paths,
-            "width": pl.Series(widths, dtype=pl.Int32),
-            "height": pl.Series(heights, dtype=pl.Int32),
-            **{label_column(c): pl.Series([int(c in e["positive"]) for e in entries], dtype=pl.Int8) for c in NIH14},
-            "text": pl.Series([None] * len(entries), dtype=pl.String),
-            "triples": pl.Series([None] * len(entries), dtype=pl.String),
-            "age": pl.Series([e["age"] for e in entries], dtype=pl.Int32),
-            "sex": pl.Series([e["sex"] for e in entries], dtype=pl.String),
-        }
+    required = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position")
+    table = csv_frame(path, required, SEX)
+    if not any(table[column].count() for column in SEX):
+        raise DataError(f"{path}: neither of the columns {' and '.join(SEX)} has a value; download it again")
+    named = pl.col("Image Index").str.contains(rf"^{NAME}\.\w+$").fill_null(False)
+    refuse_rows(table, path, "Image Index", ~named, "expected a name such as 00000001_000.png")
+    refuse_rows(table, path, "Finding Labels", pl.col("Finding Labels").is_null(), "give a finding, or No Finding")
+    patient = pl.col("Image Index").str.head(8)
+    stated = pl.col("Patient ID").str.strip_chars_start("0") == patient.str.strip_chars_start("0")
+    refuse_rows(table, path, "Patient ID", ~stated.fill_null(False), "not that of the image's name; download it again")
+    found = _findings(table["Finding Labels"], path)
+    views = {view: parse_view(view) for view in table["View Position"].drop_nulls().unique()}
+    # the 2017 table writes 058Y, and has a few impossible ages
+    age = pl.col("Patient Age").str.strip_suffix("Y").cast(pl.Int32, strict=False)
+    return table.select(
+        pl.col("Image Index").str.split(".").list.first().alias("image_id"),
+        pl.concat_str(pl.lit("images/"), "Image Index").alias("path"),
+        patient.alias("patient_id"),
+        pl.col("View Position").replace(views).fill_null("UNK").alias("view"),
+        pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
+        pl.coalesce(SEX).alias("sex"),
+        (age > OLDEST).fill_null(False).alias("impossible"),
+        *(found.list.contains(c).cast(pl.Int8).alias(label_column(c)) for c in NIH14),
     )
+
+
+def _findings(said: pl.Series, path: Path) -> pl.Series:
+    """Lists of classes; the few hundred combinations are parsed once each."""
+    known = {}
+    for text in said.unique(maintain_order=True):
+        row = (said.index_of(text) or 0) + 1
+        names = [name for name in text.split("|") if name != NO_FINDING]
+        place = f"{path}: data row {row}, Finding Labels"
+        known[text] = sorted({c for name in names for c in mapping.classes_of("nih", name, place)})
+    return said.replace_strict(known, return_dtype=pl.List(pl.String))
+
+
+def _splits(root: Path, entries: pl.DataFrame, val_share: float, seed: int) -> tuple[dict[str, str], int]:
+    """Image id -> split, and how many listed names the table lacks."""
+    train, test = (_listed(root / name) for name in (TRAIN_LIST, TEST_LIST))
+    if both := sorted(train & test):
+        raise DataError(f"{root}: {both[0]!r} is in {TRAIN_LIST} and in {TEST_LIST}; download the lists again")
+    drawn = {patient: share_of(patient, seed) < val_share for patient in {image_id[:8] for image_id in train}}
+    splits = dict.fromkeys(test, "test")
+    splits |= {image_id: "val" if drawn[image_id[:8]] else "train" for image_id in train}
+    return splits, len(splits.keys() - set(entries["image_id"]))
+
+
+def _listed(path: Path) -> set[str]:
+    """Image ids of a list, one file name to a line."""
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; put NIH's split list there") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({type(error).__name__}); download it again") from None
+    return {line.strip().partition(".")[0] for line in lines if line.strip()}
+
+
+def _frame(entries: pl.DataFrame, splits: dict[str, str], stored: pl.DataFrame) -> pl.DataFrame:
+    frame = stored.join(entries.drop("path"), on="image_id", how="left", maintain_order="left").drop("impossible")
+    split = [splits.get(image_id, "") for image_id in frame["image_id"]]
+    frame = with_plain(frame.with_columns(pl.Series("split", split, dtype=pl.String)), "nih")
     return mapping.with_observations(frame, NIH14)[0]
 
 
-def _boxes(root: Path, entries: list[dict], frame: pl.DataFrame) -> tuple[pl.DataFrame | None, int]:
+def _boxes(root: Path, entries: pl.DataFrame, frame: pl.DataFrame) -> tuple[pl.DataFrame | None, int]:
     """Boxes in pixels of the stored files, and how many belong to missing images; None without a box list.
 
     Read by position: the header's bracket is cut by its commas, and some copies end every row with more of them.
@@ -178,7 +173,7 @@ def _boxes(root: Path, entries: list[dict], frame: pl.DataFrame) -> tuple[pl.Dat
     path = root / BOX_FILE
     if not path.is_file():
         return None, 0
-    known = {e["image_id"] for e in entries}
+    known = set(entries["image_id"])
     size = {row[0]: row[1:] for row in frame.select("image_id", "width", "height").iter_rows()}
     rows, unplaced = [], 0
     for line, fields in list(read_rows(path))[1:]:

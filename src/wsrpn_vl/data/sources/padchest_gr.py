@@ -12,7 +12,6 @@ names are PadChest's; one that PadChest's table does not know is an error unless
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +59,6 @@ class _Study:
     triples: list[Triple] = field(default_factory=list)
     boxes: list[tuple] = field(default_factory=list)  # (class, reader, phrase, x1, y1, x2, y2), fractions
     present: set[str] = field(default_factory=set)
-    boxed: set[str] = field(default_factory=set)  # with a box of the reference reader
     abnormal: bool = False
     whole: bool = True  # each positive sentence says what it found
     strange: int = 0  # names that nobody knows
@@ -93,9 +91,10 @@ def build(
         lookup(f"{option} of source 'padchest_gr':", value, dict.fromkeys(known), DataError)
     studies = _studies(root, unknown == "skip", approximate)
     stored, packed = _find(root, studies)
-    here = [study for study in studies if study.image_id in set(stored.frame["image_id"])]
+    found = set(stored.frame["image_id"])
+    here = [study for study in studies if study.image_id in found]
     classes = mapping.index_classes("padchest", approximate=approximate)
-    frame = _frame(here, stored.frame, classes, 0 if blank == "negative" else None, extra_boxes == "reader")
+    frame = _frame(here, stored.frame, classes, 0 if blank == "negative" else None, extra_boxes)
     frame = _with_tables(root, frame, _master(root))
     boxes, vanished = clip_boxes(_boxes(here, frame, extra_boxes), frame)
     boxed = set(boxes["label"])
@@ -166,23 +165,20 @@ def _add(study: _Study, finding: dict, place: str, skip: bool, approximate: bool
     positive = (
         bool(names or boxes) if positive is None else _typed(positive, bool, f"{place}, abnormal", "true or false")
     )
-    known = []
+    known, held = [], set()
     for name in names:
         try:
-            held = mapping.classes_of(
-                "padchest", words.split_side(name)[0], f"{place}, labels", approximate=approximate
-            )
+            bare = words.split_side(name)[0]
+            held |= set(mapping.classes_of("padchest", bare, f"{place}, labels", approximate=approximate))
         except DataError:
             if not skip:
                 raise
             study.strange += 1
-            continue
-        known.append(name)
-        if positive:
-            study.present |= set(held)
-            for reader, box in boxes:
-                study.boxed |= set(held)
-                study.boxes += [(cls, reader, sentence or None, *box) for cls in held]
+        else:
+            known.append(name)
+    if positive:
+        study.present |= held
+        study.boxes += [(cls, reader, sentence or None, *box) for cls in sorted(held) for reader, box in boxes]
     study.abnormal |= positive
     study.whole &= not positive or bool(known)
     triples = words.triples_of(known, locs, "padchest", f"{place}, labels")
@@ -194,7 +190,7 @@ def _corners(boxes: Any, place: str) -> list[tuple[float, ...]]:
     out = []
     for box in _typed(boxes or [], list, place, "a list of boxes"):
         numeric = isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)
-        if not numeric or not all(math.isfinite(v) and -0.5 <= v <= 1.5 for v in box):
+        if not numeric or not all(-0.5 <= v <= 1.5 for v in box):
             raise DataError(f"{place}: expected x1, y1, x2, y2 as fractions from 0 to 1; download the file again")
         out.append(tuple(float(v) for v in box))
     return out
@@ -256,7 +252,7 @@ def _find(root: Path, studies: Sequence[_Study]) -> tuple[Stored, tuple[str, ...
 
 
 def _frame(
-    studies: list[_Study], stored: pl.DataFrame, classes: Sequence[str], zero: int | None, second: bool
+    studies: list[_Study], stored: pl.DataFrame, classes: Sequence[str], zero: int | None, extra: str
 ) -> pl.DataFrame:
     """Index columns of the studies, without split, person and view; ``_placed``: each positive finding has a box."""
     labels = {
@@ -264,7 +260,8 @@ def _frame(
         for c in classes
     }
     texts = [mimic_look([("FINDINGS", " ".join(s.sentences))]) or None for s in studies]
-    who = [SECOND if second and any(box[1] for box in s.boxes) else None for s in studies]
+    who = [SECOND if extra == "reader" and any(box[1] for box in s.boxes) else None for s in studies]
+    placed = [s.present <= {box[0] for box in s.boxes if not box[1] or extra == "reference"} for s in studies]
     frame = pl.DataFrame(
         {
             "dataset": ["padchest_gr"] * len(studies),
@@ -275,7 +272,7 @@ def _frame(
             **labels,
             "no_finding": pl.Series([int(not s.abnormal) for s in studies], dtype=pl.Int8),
             "readers": pl.Series(who, dtype=pl.String),
-            "_placed": [s.present <= s.boxed for s in studies],
+            "_placed": placed,
         }
     )
     return frame.join(stored, on="image_id", how="left", maintain_order="left")
@@ -314,6 +311,7 @@ def _boxes(studies: Iterable[_Study], frame: pl.DataFrame, extra: str) -> pl.Dat
         for cls, reader, phrase, x1, y1, x2, y2 in study.boxes:
             if reader is None or extra != "none":
                 who = reader if extra == "reader" else None
-                corners = (x1 * width, y1 * height, x2 * width, y2 * height)
-                rows.append((study.image_id, cls, *corners, REPORTS, who, phrase))
-    return box_frame(rows, "reader", "phrase")
+                pixels = (x1 * width, y1 * height, x2 * width, y2 * height)
+                rows.append((study.image_id, cls, *pixels, REPORTS, who, phrase))
+    corners = ("image_id", "label", "reader", "x1", "y1", "x2", "y2")  # two sentences may share one finding's box
+    return box_frame(rows, "reader", "phrase").unique(corners, keep="first", maintain_order=True)

@@ -108,7 +108,7 @@ def names_of(items: Iterable[Any], place: str) -> tuple[str, ...]:
     names = []
     for item in items:
         if not isinstance(item, str):
-            raise DataError(f"{place}: {item!r:.40} is no name; download the file again")
+            raise DataError(f"{place}: holds a {type(item).__name__} among the names; download the file again")
         names.append(" ".join(item.split()))
     return tuple(dict.fromkeys(names))
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import BOX_COLUMNS, parse_view
+from wsrpn_vl.data.people import sex_of, years
 from wsrpn_vl.data.sources.json_files import json_list
 from wsrpn_vl.data.sources.stored import find_stored, header_facts, scale_boxes, split_by_hash, with_plain
 from wsrpn_vl.data.sources.tables import (
@@ -168,8 +169,6 @@ def _facts(root: Path, frame: pl.DataFrame, *, look: bool) -> pl.DataFrame:
     path = locate(root, *HEADER_FILES)
     if path is None:
         return header_facts(root, frame["path"].to_list(), look=look)
-    from wsrpn_vl.dicom.person import sex_of, years
-
     told = csv_frame(path, ("PatientID",), ("ViewPosition", "PatientAge", "PatientSex"))
     told = told.unique("PatientID", maintain_order=True)
     joined = frame.select("image_id").join(

@@ -45,6 +45,7 @@ def build(
     root: Path | str,
     *,
     boxes: str = "component",
+    min_area: float = 100.0,
     val_share: float = 0.15,
     test_share: float = 0.15,
     seed: int = 0,
@@ -52,9 +53,10 @@ def build(
 ) -> SourceTables:
     """Tables of the SIIM-ACR challenge in ``root``.
 
-    boxes: ``component`` (one per connected part of an image's mask) or ``union`` (one around all of it); val_share,
-    test_share: of the images, drawn by a hash of the image's (with several images, the study's first image's) id and
-    ``seed``; check_files: False makes the index without looking for the images.
+    boxes: ``component`` (one per connected part of an image's mask) or ``union`` (one around all of it); min_area: area
+    in pixels of the 1024 frame below which the box of a part is a slip of the pen and left out (never an image's
+    largest); val_share, test_share: of the images, drawn by a hash of the image id (of a study with several images, the
+    first one's) and ``seed``; check_files: False makes the index without looking for the images.
     Raises: DataError if the table is missing or broken, or no image is found.
     """
     root = Path(root)
@@ -73,10 +75,13 @@ def build(
     keys = frame.select(pl.when(pl.col("study_id").is_null()).then("image_id").otherwise(first)).to_series().to_list()
     frame = frame.with_columns(split_by_hash(keys, val_share, test_share, seed)).rename({"label": label_column(CLASS)})
     drawn = box_frame(_mask_boxes(rows, frame, path, boxes), "kind")
-    placed, broken = clip_boxes(scale_boxes(drawn, stored.frame, FRAME), frame)
+    area = (pl.col("x2") - pl.col("x1")) * (pl.col("y2") - pl.col("y1"))
+    whole = drawn.filter((area >= min_area) | (area == area.max().over("image_id")))
+    placed, broken = clip_boxes(scale_boxes(whole, stored.frame, FRAME), frame)
     spread = rows.filter("positive").group_by("image_id").len()
     notes = count_notes(
         (spread.filter(pl.col("len") > 1).height, "image with several mask rows, united"),
+        (drawn.height - whole.height, f"part of a mask of less than {min_area:g} pixels, left out"),
         (broken, "box without area inside its image, left out"),
     )
     return SourceTables(

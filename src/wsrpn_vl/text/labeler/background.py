@@ -10,7 +10,7 @@ OTHER_STEMS = (
     "hernia calcif calcin scoliosis scolio kypho dextroscolio levoscolio granulom degenerat spondyl osteophyt osteopeni osteopor "
     "tortuo ectasi ectatic unfold atheroscl arterioscl thickening tracheostom deform eventrat elevat flatten adenopath lymphadenopath "
     "bronchiect aneurysm disloc arthri sclero cyst bulla bullous bleb mastectom postsurg postoper surg lucen free pneumoperit "
-    "pneumomediast hilar bronchit bronchiol asthma airway reactive cuffing contusion hematoma hemorrhage hypertens volume shift "
+    "pneumomediast hilar bihilar bronchit bronchiol asthma airway reactive cuffing contusion hematoma hemorrhage hypertens volume shift "
     "deviat enlarged prominen dilat demineral spur dish bridging wedg compress height pectus lobectom pneumonectom resect absence "
     "clip suture sternotomy cabg bypass foreign bullet histoplasm sarcoid tubercul fibros ventric atri pericardial inflamm shrapnel "
     "hiatal abnormal azygos subcutaneous nipple fat increase markings thicken engorge blunt curvat stomach lung loss fusion anterior "
@@ -19,13 +19,13 @@ OTHER_STEMS = (
 OTHER: tuple[str, ...] = (
     r"emphysem\w+", r"copd", r"chronic (?:obstructive|lung|pulmonary|interstitial|bronch\w+|granulo\w+)\w*",
     r"hyper(?:inflat|expan|aerat|lucen|disten)\w+", r"overinflat\w+", r"hyp(?:oinflat|ovent|oaerat|oexpan)\w+",
-    r"(?:low|decreased|diminished|small|reduced) (?:\w+ )?(?:lung )?volumes?", r"lung volumes (?:are |remain |appear )?(?:\w+ )?(?:low|decreased|diminished|small)",
+    r"(?:low(?! normal)|decreased|diminished|small|reduced) (?:\w+ )?(?:lung )?volumes?", r"lung volumes (?:are |remain |appear )?(?:\w+ ){0,3}(?:low(?! normal)|decreased|diminished|small)",
     r"volume loss", r"loss of (?:\w+ )?(?:volume|height)", r"hernia\w*", r"calcif\w+", r"calcin\w+", r"(?:\w+)?scoliosis", r"(?:\w+)?scoliotic",
     r"kyphosis|kyphotic", r"granulom\w+", r"degenerat\w+", r"spondyl\w+", r"osteophyt\w+", r"osteopeni\w+", r"osteopor\w+", r"tortuo\w+", r"ectasia|ectatic",
     r"unfold\w+", r"athero\w+", r"arterioscl\w+", r"thicken\w+", r"tracheostom\w+", r"deform\w+", r"eventrat\w+",
     r"elevat\w+", r"flatten\w+", r"(?:lymph)?adenopath\w+", r"bronchiect\w+", r"aneurysm\w*", r"dislocat\w+", r"arthri\w+|arthropath\w+", r"sclero\w+",
     r"cysts?|cystic", r"bullae?|bullous|blebs?", r"mastectom\w+", r"post ?surgical|postsurg\w+|postoper\w+|post operat\w+", r"surgical(?:ly)?(?! )",
-    r"lucen\w+", r"free (?:intraperitoneal )?air", r"pneumoperiton\w+", r"pneumomediast\w+", r"hilar (?:prominence|enlargement|fullness|mass)",
+    r"lucen\w+", r"free (?:intraperitoneal )?air", r"pneumoperiton\w+", r"pneumomediast\w+", r"(?:bi)?hilar (?:\w+ )?(?:prominence|enlargement|fullness|mass)",
     r"(?:prominen\w+|enlarged|dilated|full) (?:\w+ ){0,2}(?:hil\w+|aort\w+|pulmonary arter\w+|azygos|epicardial|central pulmonary)", r"bronchi(?:tis|olitis|tic)", r"asthma",
     r"(?:reactive )?airways? disease", r"(?:peribronchial )?cuffing", r"contusion\w*", r"hemato\w+", r"hemorrhag\w+", r"hypertensi\w+", r"mediastinal shift",
     r"deviat\w+", r"demineral\w+", r"spur(?:s|ring)", r"dish", r"wedg\w+", r"compress\w+", r"pectus", r"(?:lob|pneumon)ectomy", r"resect\w+", r"clips?", r"suture\w*",

@@ -17,7 +17,7 @@ CUES_STEMS = (
     "no not non without absen free clear clearing negative denie deny devoid lack neither nor never resolution resolv remov "
     "clearing drainage disappear rather rule ruled exclu nothing none previously cannot can cant could difficult hard unable "
     "possib probab presum question suspect suspic concern worri may might would favor consider versus vs differential maybe "
-    "perhaps potential equivoc suggestion less unlikely evaluat assess correlat if history inadequate extubat gone negat "
+    "perhaps potential equivoc suggestion less unlikely evaluat assess correlat if borderline history sensitiv inadequate extubat gone negat "
     "recommend fail represent should suggested or"
 )
 CUES: dict[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ CUES: dict[str, tuple[str, ...]] = {
     ),
     "drop": (
         r"if", r"(?:to|for|please) (?:further )?(?:evaluate|assess|exclude|rule out)(?: for)?", r"(?:evaluate|evaluation|assess|assessment) (?:for|of)",
-        r"history of", r"recommend\w*", r"in the (?:setting|presence) of", r"sensitiv\w+ for", r"(?:status )?post (?:\w+ )?(?:resolution|treatment) of",
+        r"history of", r"recommend\w*", r"in the (?:setting|presence) of", r"sensitiv\w+ (?:for|in|to)", r"(?:status )?post (?:\w+ )?(?:resolution|treatment) of",
         r"inadequate(?:ly)? (?:for|to)",
     ),
     "denied": (
@@ -61,9 +61,9 @@ CUES: dict[str, tuple[str, ...]] = {
         r"versus", r"vs", r"as (?:can|could|may|might) be seen",
     ),
     "doubt": (
-        r"possib\w+(?: of| for)?", r"probab\w+", r"presum\w+", r"questionable", r"questions?(?: of)?", r"questioned", r"suspect\w*", r"suspici\w+(?: of| for)?",
+        r"borderline", r"possib\w+(?: of| for)?", r"probab\w+", r"presum\w+", r"questionable", r"questions?(?: of)?", r"questioned", r"suspect\w*", r"suspici\w+(?: of| for)?",
         r"concern\w*(?: for| of| about)?", r"worrisome(?: for)?", r"(?:may|might|could|would|can) (?:\w+ly )?(?:also )?(?:be|represent|reflect|indicate|include|have|suggest|relate|result|correspond|signify|mean|simulate)(?: \w+ to)?",
-        r"may", r"might", r"could", r"favou?r\w*", r"consider\w*(?: of)?", r"differential(?: \w+){0,2}", r"maybe", r"perhaps", r"potential\w*", r"equivocal",
+        r"may", r"might", r"could", r"favou?r\w*", r"consider(?!ing)\w*(?: of)?", r"differential(?: \w+){0,2}", r"maybe", r"perhaps", r"potential\w*", r"equivocal",
         r"suggestion of", r"less likely", r"unlikely", r"rule out", r"correlat\w+ (?:\w+ )?(?:for|with)", r"correlation for",
     ),
 }  # fmt: skip

@@ -23,12 +23,12 @@ PLACES = Table(
 _SPELLING = tuple((re.compile(pattern), new) for pattern, new in places.SPELLING)
 _ADJECTIVE = re.compile(rf"\b(?:{'|'.join(sorted(places.MODIFIERS, key=len, reverse=True))}|\d+(?:\.\d+)? [cm]m)(?!\w)")
 _BEHIND = re.compile(rf"\b(?:{'|'.join(places.BEHIND)})(?!\w)")
-_DEVICE_SIDE = re.compile(places.DEVICE_SIDES)
+_DEVICE_SIDE = re.compile(rf"\b(?:{places.DEVICE_SIDES})(?!\w)")
 _HEAD_ENDS = re.compile(  # the noun phrase of a finding begins after the last of these
-    r"[,;:]|\b(?:is|are|was|were|has|have|may|might|could|in|at|of|on|over|within|with|from|to|due|for|suggest\w*|represent\w*"
-    r"|reflect\w*|there|which|that|show\w*|contain\w*|seen|noted|no|without|by|into|compatible|consistent)\b"
+    r"[,;:]|\b(?:is|are|was|were|has|have|may|might|could|in|at|on|over|within|with|from|to|due|for|suggest\w*|represent\w*"
+    r"|(?<!amount )(?<!area )(?<!areas )(?<!component )of|reflect\w*|there|which|that|show\w*|contain\w*|seen|noted|no|without|by|into|compatible|consistent)\b"
 )
-_LEADS = re.compile(r"\b(?:in|at|of|on|over|overlying|within|along|involving|near|throughout|through|into|to|around|obscur\w+|project\w+|blunts?|terminat\w+)\b")
+_LEADS = re.compile(r"\b(?:in|at|of|on|over|overlying|within|along|involv\w+|near|throughout|through|into|to|around|obscur\w+|project\w+|blunts?|terminat\w+|enters?|cours\w+|pass\w+|ends?|overl\w+)\b")
 _AND = re.compile(r" ?,?(?: (?:and|or|the|in|at|also))* ?")
 _LINK = re.compile(r"\b(?:consistent|compatible|represent\w*|suggest\w*|due|reflect\w*|from|keeping|likely|which|concern\w*|those)\b")
 
@@ -92,11 +92,11 @@ def locations(mention: Mention, mentions: Sequence[Mention], found: Sequence[Pla
     after = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
     head = head_start(sentence, before, mention)
     own = [p for p in fitting if p.start >= head and p.end <= mention.end]
-    if not own:
+    if not own or (mention.finding == "Support Devices" and all(p.kind == "side" for p in own)):
         behind = [p for p in fitting if p.start >= mention.end and p.end <= after and not scopes.wall_between(mention.end, p.start)]
-        behind = [p for p in behind if not any(mention.end < b <= p.start for b in scopes.breaks)]
+        behind = [p for p in behind if not any(mention.end < b <= p.start for b in scopes.hard_breaks)]
         if behind and (_LEADS.search(sentence, mention.end, behind[0].end) or behind[0].words == "bilateral"):
-            own = behind[:1]
+            own = behind[:1]  # where a device ends says more than the side it comes from
             for place in behind[1:]:
                 if not _AND.fullmatch(sentence, own[-1].end, place.start):
                     break

@@ -2,7 +2,7 @@
 
 ``MENTIONS``: observation -> kind of mention -> phrases. Kinds: ``plain``: there, unless a cue says otherwise;
 ``hint``: no more than a possibility; ``normal``: said only to be denied ("no acute bony abnormality"); ``cancel``:
-sounds like the finding, and is none.
+sounds like the finding, and is none; ``part``: said of a device, and a device itself only where the sentence names no other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {
             "plain": (
                 r"(?:widening|enlargement|prominence) of the (?:\w+ )?(?:cardio)?mediastin\w*(?: silhouette| contours?)?",
-                r"(?:\w+ )?mediastinal (?:widening|enlargement|prominence|mass|lymphadenopathy|adenopathy)",
+                r"(?:superior |upper |anterior |middle |posterior )?mediastinal (?:widening|enlargement|prominence|mass(?:es)?)",
                 r"(?:increased|increase in) mediastinal width",
                 r"wide(?:ned)? (?:\w+ )?(?:cardio)?mediastin\w*(?: silhouette| contours?)?",
             ),
@@ -26,7 +26,7 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         "cardiomegal cardiac heart",
         {
             "plain": (
-                r"(?:\w+)?cardiomegaly",
+                r"(?:cardiomegaly|cardiomegally)",
                 r"cardiac enlargement",
                 r"(?:enlargement|prominence) of (?:the )?(?:\w+ )?(?:heart|cardiac \w+)",
                 r"(?:increased?|increase in|enlarged) (?:heart|cardiac) size",
@@ -34,26 +34,27 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Lung Opacity": (
-        "opaci infiltrat airspace alveolar densit translucenc interstitial reticul scar cicatri ground haz markings "
+        "opaci opaque infiltrat airspace alveolar densit translucenc interstitial reticul scar cicatri ground markings "
         "peribronchial bronchial parenchymal fibro",
         {
             "cancel": (
-                r"pleural (?:parenchymal )?scar\w*", r"pleuroparenchymal scar\w*", r"scar\w* (?:of|along) the pleura",
+                r"pleural (?:\w+ ){0,2}scar\w*", r"pleural thickening (?:or|and) scar\w*", r"pleuroparenchymal scar\w*",
+                r"scar\w* (?:of|along) the pleura",
                 r"bone (?:mineral )?densit\w+", r"(?:bony|osseous|metallic|calcific|calcified) (?:densit|opaci)\w+",
-                r"nodular (?:densit|opaci)\w+", r"bone scar\w*", r"surgical scar\w*",
+                r"bone scar\w*", r"surgical scar\w*",
                 r"(?:cyst|pleural) fibro\w+", r"radiopaque",
             ),
             "plain": (
-                r"opaci(?:ty|ties|fication|fications|fied)", r"infiltrat\w*",
+                r"opaci(?:ty|ties|fication|fications|fied)", r"opaque", r"infiltrat\w*",
                 r"(?:airspace|alveolar) (?:\w+ )?(?:disease|process|processes)",
                 r"decreased translucency", r"increased (?:\w+ )?densit\w+", r"densit(?:y|ies)",
-                r"interstitial (?:\w+ )?(?:markings?|pattern|lung|disease|prominence|thickening|changes?|process|densit\w+)",
+                r"interstitial (?!edema)(?:\w+ )?(?:markings?|pattern|lung|disease|prominence|thickening|changes?|process|densit\w+)",
                 r"(?:prominence|prominent|increased?|coarsened|coarse|thickened|thickening)"
                 r" (?:of the |in the )?(?:\w+ )?(?:interstitial|interstitium|lung|pulmonary|bronchovascular) ?\w*",
                 r"reticular (?:\w+ )?(?:pattern|markings?|changes?|densit\w+|opaci\w+)", r"reticul(?:ation|ations|onodular)",
                 r"peribronchial (?:wall )?thickening", r"bronchial wall thickening",
                 r"(?:parenchymal )?scar(?:ring|s)?", r"ground glass",
-                r"(?:pulmonary|interstitial|lung) fibrosis", r"fibro(?:tic|sis)(?: changes?)?", r"haz(?:y|iness)",
+                r"(?:pulmonary|interstitial|lung) fibrosis", r"fibro(?:tic|sis)(?: changes?)?",
             ),
         },
     ),
@@ -78,11 +79,11 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {
             "cancel": (r"(?:soft tissue|subcutaneous|leg|peripheral|body wall) edema",),
             "plain": (
-                r"(?:\w+ )?edema", r"(?:congestive )?(?:heart|cardiac) (?:failure|decompensation)", r"chf",
+                r"(?:(?:pulmonary|interstitial|alveolar|airspace|perihilar) )*edema", r"(?:congestive )?(?:heart|cardiac) (?:failure|decompensation)", r"chf",
                 r"(?:volume|fluid) overload", r"kerley \w+(?: lines)?",
             ),
             "hint": (
-                r"(?:vascular|pulmonary|venous|perihilar|central) (?:\w+ )?(?:congestion|engorgement)",
+                r"(?:vascular|pulmonary|venous|perihilar|central) (?:(?:vascular|venous) )?(?:congestion|engorgement(?! (?:\w+ ){0,3}(?:within|normal|limits)))",
                 r"congestion", r"congestive changes?", r"vascular (?:prominence|redistribution|indistinctness)",
                 r"indistinctness", r"cephalization",
                 r"prominence of (?:the )?(?:central )?(?:pulmonary )?(?:vascular\w*|vasculature)",
@@ -95,10 +96,10 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {
             "cancel": (
                 r"(?:granulomatous|fungal|prior|previous|old|remote|histoplasm\w+) (?:\w+ )?infect\w+",
-                r"pneumonitis", r"pneumonectomy", r"infectious symptoms",
+                r"(?:radiation|hypersensitivity|chemical|idiopathic interstitial) pneumoni(?:tis|a)", r"pneumonectomy", r"infectious symptoms",
             ),
             "plain": (
-                r"(?:broncho|lobar )?pneumonias?", r"pneumonic (?:\w+ )?\w+", r"infections?",
+                r"(?:broncho|lobar )?pneumonias?", r"pneumonitis", r"pneumonic (?:\w+ )?\w+", r"infections?",
                 r"infectious(?: or inflammatory)? ?(?:process|etiology|infiltrates?|disease)?",
             ),
         },
@@ -114,8 +115,8 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Pneumothorax": (
-        "pneumothora hydropneumothora hemopneumothora ptx",
-        {"plain": (r"(?:hydro|hemo)?pneumothora\w+", r"ptx")},
+        "pneumothora hydropneumothora hemopneumothora ptx pleural extrapleural",
+        {"plain": (r"(?:hydro|hemo)?pneumothora\w+", r"ptx", r"(?:pleural|extrapleural) air(?: collections?)?")},
     ),
     "Pleural Effusion": (
         "effusion fluid hydrothora hemothora hydropneumothora hemopneumothora blunt costophrenic",
@@ -134,13 +135,13 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Pleural Other": (
-        "pleural pleuro fibrothora apical biapical plaque",
+        "pleura pleuro fibrothora apical biapical plaque fissur",
         {
             "cancel": (r"(?:atherosclerotic|calcific|vascular) plaques?",),
             "plain": (
                 r"(?:apical |biapical )?pleural (?:\w+ ){0,2}(?:thickening|scar\w*|fibrosis|plaques?|calcifications?)",
                 r"pleural parenchymal (?:\w+ )?(?:scar\w*|thickening|change\w*)", r"pleuroparenchymal (?:\w+ )?\w+",
-                r"thickening (?:of|along) the (?:\w+ ){0,2}pleura", r"thickened (?:\w+ )?pleura",
+                r"thickening (?:of|along|in) the (?:\w+ ){0,2}(?:pleura|fissures?)", r"fissural thickening", r"thickened (?:\w+ )?pleura",
                 r"scar\w* (?:of|along) the pleura", r"fibrothorax", r"plaques?",
                 r"(?:bi)?apical (?:\w+ )?(?:cap(?:ping|s)?|thickening)",
             ),
@@ -160,7 +161,7 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         "pacer pacemaker pacing line lines picc tube tubes valve catheter hardware arthroplast icd aicd defibrillat device "
         "drain plate plates screw screws cannula apparatus coil coils support equipment mediport port portacath "
         "sternotomy wire wires lead leads prosthe stent stents rod rods pump cable cables swan "
-        "intubat tracheostom stimulator filter electrode",
+        "intubat tracheostom stimulator filter electrode generator anchor occluder tip tips",
         {
             "cancel": (
                 r"(?:pleural|fissure|midclavicular|septal|kerley|b|skin|mediastinal|fracture|air fluid|suture) lines?",
@@ -175,17 +176,21 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
                 r"picc(?: lines?| catheters?)?", r"(?:endotracheal|et|ett|enteric|nasogastric|ng|orogastric|og|feeding|chest"
                 r"|thoracostomy|tracheostomy|dobbhoff|gastric|gastrostomy|jejunostomy|pleural|drainage) (?:tubes?|drains?|catheters?)",
                 r"(?:swan ganz|pulmonary artery|pulmonary arterial|central venous|venous|dialysis|pigtail|port|picc|hickman"
-                r"|subclavian|jugular|ij|indwelling|tunneled|infusion|ventriculoperitoneal|vp) (?:\w+ ){0,2}?(?:catheters?|lines?|shunts?)",
+                r"|indwelling|tunneled|infusion|ventriculoperitoneal|vp) (?:\w+ ){0,2}?(?:catheters?|lines?|shunts?)",
                 r"port ?a ?caths?", r"mediports?", r"portacaths?", r"infuse?aports?", r"chest ports?", r"ports?",
                 r"(?:median |midline )?(?:sternotomy|sternal) (?:\w+ )?(?:wires?|sutures|cerclage \w+)",
                 r"(?:spinal|surgical|orthopedic|fixation|fusion|metallic) hardware", r"hardware",
                 r"(?:prosthetic|mechanical|artificial|replaced|aortic|mitral|tricuspid) (?:\w+ ){0,2}?(?:valves?|prosthes[ie]s)",
                 r"valves?(?: replacements?| prosthes[ie]s)?", r"arthroplast\w+", r"prosthes[ie]s",
-                r"stents?", r"catheters?", r"tubes?", r"lines?", r"drains?", r"(?:support |medical |pacing )?devices?",
+                r"stents?", r"catheters?", r"prosthetic \w+", r"(?:\w+ )?generators?", r"anchors?", r"occluders?",
                 r"(?:support|monitoring) (?:and support )?equipment", r"support apparatus", r"cannulas?", r"apparatus",
-                r"screws?", r"plates?", r"rods?", r"coils?", r"(?:\w+ )?leads?", r"(?:electronic |nerve |cord )?stimulators?",
+                r"screws?", r"plates?", r"rods?", r"coils?", r"(?:pacer |pacemaker |pacing |monitor |ekg |ecg |cardiac )leads?", r"(?:electronic |nerve |cord )?stimulators?",
                 r"(?:ivc|caval|vena cava) filters?", r"swan ganz(?: catheters?)?", r"intubat(?:ed|ion)",
-                r"tracheostomy", r"cerclage wires?", r"pacemaker wires?", r"wires?", r"pumps?", r"aicd", r"electrodes?",
+                r"tracheostomy", r"cerclage wires?", r"pacemaker wires?", r"pumps?", r"aicd", r"electrodes?",
+            ),
+            "part": (
+                r"leads?", r"wires?", r"tubes?", r"lines?", r"drains?", r"(?:support |medical |pacing )?devices?",
+                r"tips? (?:\w+ ){0,5}?(?:svc|cava|caval|cavoatrial|atrium|carina|stomach|ventricle)",
             ),
         },
     ),

@@ -17,7 +17,7 @@ _VERB = re.compile(r"\b(?:is|are|was|were|appears?|remains?|looks?|seems?|shows?
 _OF_NOUN = re.compile(r"(?: (?!is|are|and|or|in|at|with|by|for|from|since|the|compared)\w+){0,3} ?")
 _FEW = re.compile(r"(?: (?!and|or|with|is|are|was|were|by)\w+){0,3} ?")
 _JOINED = re.compile(r" ?,?(?: (?:and|or|the|with))*(?: (?!is|are|was|were|no|not|without)\w+){0,2} ?")
-_BESIDE = re.compile(r" ?,?(?: (?:and|in|but|of|with|for|at|size|contour|is|are|appears?|remains?|\w+ly|the))* ?")
+_BESIDE = re.compile(r" ?,?(?: (?:and|or|to|in|but|of|with|for|at|size|contour|is|are|appears?|remains?|\w+ly|the))* ?")
 
 
 @dataclass(slots=True)
@@ -99,6 +99,8 @@ def _meanings(part: _Part) -> list[Mention]:
     for given in (part.told, part.lent):
         ranked = sorted((s for s in given if (part.name, s[0]) in states.MEANING), key=lambda s: states.WEIGHT.index(s[0]))
         if ranked:
+            if {"enlarged", "normal"} <= {name for name, _, _ in ranked}:  # "normal to mildly enlarged"
+                ranked = [("borderline", *ranked[0][1:])]
             name, start, end = ranked[0]
             meaning = states.MEANING[part.name, name]
             span = (part.start, part.end)

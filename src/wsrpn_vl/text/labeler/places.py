@@ -108,6 +108,6 @@ BEHIND = (  # modifiers in the words of the text, behind the finding
     r"tip (?:is |lies |located |projects |terminates )?(?:approximately )?(?:\d+(?:\.\d+)? cm )?"
     r"(?:above|below|at|in|directed towards?|near|over) the (?:\w+ )?\w+",
 )  # fmt: skip
-DEVICE_SIDES = r"(?:right|left) (?:internal jugular|subclavian|upper extremity|chest wall|ij|basilic|arm)"
+DEVICE_SIDES = r"(?:right|left) (?:internal jugular|subclavian|upper extremity|chest wall|ij|basilic|arm)|well aligned|midline"
 CAPITALS = {"picc": "PICC", "icd": "ICD", "aicd": "AICD", "et": "ET", "ng": "NG", "og": "OG", "ij": "IJ", "svc": "SVC"}
 NAMES = {"port a cath": "port-a-cath", "swan ganz": "Swan-Ganz"}

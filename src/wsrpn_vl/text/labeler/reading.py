@@ -86,7 +86,7 @@ def read_sentence(sentence: str) -> _Said:
     if not found and not has_parts and not has_other and not bits & _BIT[id(_NORMAL)]:
         return _Said()
     scopes = Scopes(sentence, any_cue=bool(bits & _BIT[id(CUES)]))
-    found = _sorted(found)
+    found = _whole(_sorted(found))
     if has_parts:
         found = _sorted([*found, *part_mentions(sentence, scopes, found)])
     other = [Mention("", "other", a, b) for _, a, b in _OTHER.find(sentence)] if has_other else []
@@ -98,6 +98,12 @@ def read_sentence(sentence: str) -> _Said:
 
 def _mentions(name: str, table: Table, sentence: str) -> Iterable[Mention]:
     return (Mention(name, kind, a, b) for kind, a, b in table.find(sentence) if kind != "cancel")
+
+
+def _whole(found: list[Mention]) -> list[Mention]:
+    """Without parts of devices that the sentence names."""
+    named = any(m.kind == "plain" and m.finding == "Support Devices" for m in found)
+    return [m for m in found if m.kind != "part"] if named else found
 
 
 def _sorted(found: Iterable[Mention]) -> list[Mention]:

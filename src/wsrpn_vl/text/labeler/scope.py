@@ -15,7 +15,7 @@ from wsrpn_vl.text.labeler.words import Table
 
 CUES = Table(cues.CUES_STEMS, cues.CUES)
 _WALL = re.compile(cues.WALLS)
-_BREAK = re.compile(rf"(?:,|\band|\bwith)(?: and| with| also)* (?:(?P<own>{cues.OWN_STATEMENT})|(?P<soft>{cues.OWN_IF_NO_OR}))(?!\w)")
+_BREAK = re.compile(rf"(?:,|\band|(?<!consistent )(?<!compatible )(?<!associated )(?<!keeping )\bwith)(?: and| with| also)* (?:(?P<own>{cues.OWN_STATEMENT})|(?P<soft>{cues.OWN_IF_NO_OR}))(?!\w)")
 _LIST_GOES_ON = re.compile(r"(?:(?!\b(?:no|without|is|are|was|were|with|there)\b).)*?\b(?:or|nor)\b")
 _MODAL = ("may", "might", "could", "would", "can")
 _NOT_JOINED = re.compile(
@@ -23,6 +23,7 @@ _NOT_JOINED = re.compile(
     r"|compatible|reflect\w*|at|on|show\w*|there|also)\b"
 )
 _JOINT = re.compile(r",|\b(?:and|or|nor|versus|vs)\b")
+_GONE = re.compile(r"remov|resol")  # "removal of the right line and left drain"
 _OR = re.compile(r"\bor\b")
 _FEW_WORDS = re.compile(r"(?: ?\w+){0,2} ?")
 
@@ -50,8 +51,9 @@ class Scopes:
         found = CUES.find(sentence) if any_cue else []
         self._cues = [cue for cue in found if cue[0] != "none"]
         self._walls = [m.start() for m in _WALL.finditer(sentence)]
-        breaks = ((m.start("own" if m["own"] else "soft"), m) for m in _BREAK.finditer(sentence))
-        self.breaks = [at for at, m in breaks if m["own"] or not _LIST_GOES_ON.match(sentence, at)]
+        breaks = [(m.start("own" if m["own"] else "soft"), bool(m["own"])) for m in _BREAK.finditer(sentence)]
+        self.breaks = [at for at, own in breaks if own or not _LIST_GOES_ON.match(sentence, at)]
+        self.hard_breaks = [at for at, own in breaks if own]
 
     def wall_between(self, begin: int, end: int) -> bool:
         """Whether a clause ends there."""
@@ -81,7 +83,7 @@ class Scopes:
     def _reach(self, cue: tuple[str, int, int], mentions: Sequence[Mention]) -> tuple[str, set[int]]:
         kind, start, end = cue
         backward = kind in ("denied", "doubted", "doubted first")
-        before, after = self._before(start, mentions), self._after(kind, end, mentions)
+        before, after = self._before(start, mentions), self._after(kind, start, end, mentions)
         if backward:
             return kind, (before or after) | (after if self.sentence[start:end] in ("versus", "vs") else set())
         if kind == "doubt" and not after and before:  # "pneumonia possible"
@@ -90,9 +92,9 @@ class Scopes:
             return kind, before if close and self.sentence[start:end].split()[0] not in _MODAL else set()
         return kind, after
 
-    def _after(self, kind: str, end: int, mentions: Sequence[Mention]) -> set[int]:
-        """Mentions after ``end`` that nothing parts from it."""
-        stops = self.breaks
+    def _after(self, kind: str, start: int, end: int, mentions: Sequence[Mention]) -> set[int]:
+        """Mentions after a cue that nothing parts from it."""
+        stops = self.hard_breaks if _GONE.search(self.sentence, start, end) else self.breaks
         limit = next((at for at in stops if at >= end), len(self.sentence) + 1)
         limit = min(limit, next((at for at in self._walls if at >= end), limit))
         if kind == "deny":

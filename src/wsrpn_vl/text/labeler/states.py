@@ -11,6 +11,7 @@ PARTS_STEMS = (
     "pulmonary vascular vasculature aort trachea hila hilar hilum diaphragm hemidiaphragm soft abdomen airway spine volumes "
     "great clavicles thora structures silhouette"
 )
+_AND_ITS_NOUN = r"(?= (?:and|or|,) (?:\w+ ){0,3}(?:silhouettes?|contours?|structures?|size|shadows?))"
 PARTS: dict[str, tuple[str, ...]] = {
     "none": (
         r"lung volumes?", r"volumes", r"(?:mediastinal|hilar) (?:vessels|vasculature|structures and hil\w+)",
@@ -27,12 +28,13 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "heart": (
         r"heart(?: size| silhouettes?| shadow| contours?| outline)?",
-        r"cardiac(?: size| silhouettes?| shadows?| contours?| borders?| outline)?(?: size)?", r"cardiothymic \w+",
+        r"cardiac (?:size|silhouettes?|shadows?|contours?|borders?|outline)(?: size)?", rf"cardiac{_AND_ITS_NOUN}", r"cardiothymic \w+",
         r"transverse diameter of the heart",
     ),
     "mediastinum": (
         r"mediastinum",
-        r"mediastinal(?: and hilar)?(?: silhouettes?| contours?| structures?| width| configuration| shadows?| outlines?)?",
+        r"mediastinal (?:and hilar )?(?:silhouettes?|contours?|structures?|width|configuration|shadows?|outlines?)",
+        rf"mediastinal{_AND_ITS_NOUN}",
     ),
     "vessels": (
         r"(?:pulmonary )?(?:interstitial )?(?:vascularity|vasculature|vascular (?:engorgement|markings?|pattern|structures))",
@@ -63,7 +65,7 @@ STATES: dict[str, tuple[str, ...]] = {
     ),
     "clear": (r"clear(?: bilaterally)?", r"free (?:of|from)", r"sharp"),
     "intact": (r"intact",),
-    "borderline": (r"borderline(?: \w+)?", ),
+    "borderline": (r"borderline",),
     "enlarged": (
         r"enlarge\w*", r"widen\w*", r"wide", r"prominen\w*", r"increased", r"large", r"dilated", r"big", r"generous",
     ),
@@ -107,5 +109,5 @@ MEANING: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("bones", "intact"): (("Fracture", "negative"),),
     ("bones", "clear"): (("Fracture", "negative"),),
 }
-WEIGHT = ("enlarged", "congested", "borderline", "normal", "clear", "intact", "obscured", "stable")
+WEIGHT = ("borderline", "enlarged", "congested", "normal", "clear", "intact", "obscured", "stable")
 WRONG = ("enlarged", "congested", "borderline")  # states that can be denied
