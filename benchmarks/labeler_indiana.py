@@ -181,10 +181,11 @@ def main() -> None:
     if given.archive is None and (package is None or package.origin is None):
         parser.error("torchxrayvision is not installed; give the path of NLMCXR_reports.tgz")
     archive = given.archive or Path(package.origin).parent / "data" / "NLMCXR_reports.tgz"
-    read = reports(archive)
+    found = reports(archive)
+    read = [report for report in found if report.text]
     said = [read_report(report.text) for report in read]
     halves = {"all": (0, 1), "odd, tuned on": (1,), "even, held out": (0,)}
-    result = {"data": {"archive": archive.name, "sha256": sha256_file(archive), "reports": len(read)}}
+    result = {"data": {"archive": archive.name, "sha256": sha256_file(archive), "reports": len(found), "with_text": len(read)}}
     for name, wanted in halves.items():
         kept = [(r, s) for r, s in zip(read, said, strict=True) if r.number % 2 in wanted]
         result[name] = scores(*map(list, zip(*kept, strict=True)))

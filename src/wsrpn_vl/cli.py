@@ -111,15 +111,24 @@ def sources(
 @verb
 def doctor(
     index: Annotated[Path, typer.Argument(help="Table written by `index` or `phantom write`.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another index, or a table of ids, that may hold the same patients or pictures; repeatable."),
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page to write: checks, counts, figures, samples.")] = None,
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
-    """Check that images can be read, splits do not leak, labels and words make sense, and what this machine has.
+    """Audit a data set: readable images, splits without leaks, counts beside the published ones, labels, words.
 
     Exit code 1 when a check fails.
     """
     from wsrpn_vl.data.doctor import diagnose
 
-    checks = diagnose(index)
+    checks = diagnose(index, against=against or ())
+    if page:
+        from wsrpn_vl.data.audit_page import write_audit
+
+        write_audit(index, checks, page)
     table = Table("", "check", "what was found", "mend", title=str(index))
     for c in checks:
         table.add_row(
@@ -127,7 +136,7 @@ def doctor(
         )
     failed = sum(not c.ok for c in checks)
     rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "mend": c.mend} for c in checks]
-    return {"path": str(index), "failed": failed, "checks": rows, "show": table, "code": int(failed > 0)}
+    return {"path": str(page or index), "failed": failed, "checks": rows, "show": table, "code": int(failed > 0)}
 
 
 app.command()(prepare)

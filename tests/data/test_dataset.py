@@ -40,7 +40,9 @@ CONFIG = DataConfig(image_size=48)
     ],
 )
 def test_label_policies(uncertain: str, blank: str, expected: list[float]) -> None:
-    frame = pl.DataFrame({"image_id": list("abcd"), "study_id": "s", "y_edema": pl.Series([1, 0, -1, None], dtype=pl.Int8)})
+    frame = pl.DataFrame(
+        {"image_id": list("abcd"), "study_id": "s", "y_edema": pl.Series([1, 0, -1, None], dtype=pl.Int8)}
+    )
     config = DataConfig.model_validate({"uncertain": uncertain, "blank": blank})
     values = label_targets(frame, ["Edema"], config)[:, 0]
     assert np.allclose(values, np.float32(expected), equal_nan=True)

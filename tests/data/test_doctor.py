@@ -20,8 +20,11 @@ from wsrpn_vl.dicom import read
 NAMES = [
     "index",
     "files",
+    "missing",
     "readable",
     "sizes",
+    "published",
+    "views",
     "patients",
     "duplicates",
     "labels",

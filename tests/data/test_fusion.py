@@ -76,7 +76,7 @@ def test_weighted_boxes_fusion_joins_from_an_overlap_of_a_tenth_and_keeps_all() 
     boxes = table(("R8", (0, 0, 10, 10)), ("R9", (8, 0, 18, 10)), ("R10", (50, 0, 60, 10)), ("R9", (59, 0, 69, 10)))
     wanted = [(4, 0, 14, 10), (50, 0, 60, 10), (59, 0, 69, 10)]
     assert np.array(corners(fuse_boxes(boxes, "wbf"))) == pytest.approx(np.array(wanted))
-    values = boxes.sort(CORNERS).select(CORNERS).to_numpy()
+    values = boxes.sort(CORNERS).select(CORNERS).to_numpy(writable=True)
     assert sorted(map(tuple, weighted_fusion(values, np.ones(4), 0.1)[1].round(6))) == wanted
 
 
@@ -114,6 +114,6 @@ def test_impossible_numbers_are_named(options: dict) -> None:
 
 
 def test_iou_by_rows_is_the_diagonal_of_the_matrix() -> None:
-    values = readings(0).select(CORNERS).to_numpy()
+    values = readings(0).select(CORNERS).to_numpy(writable=True)
     assert iou_pairs(values[:-1], values[1:]) == pytest.approx(np.diagonal(iou_matrix(values[:-1], values[1:])))
-    assert iou_pairs([[0, 0, 0, 0]], [[0, 0, 0, 0]]).tolist() == [0]
+    assert iou_pairs(np.zeros((1, 4)), np.zeros((1, 4))).tolist() == [0]

@@ -31,7 +31,7 @@ def write(path: Path, text: str) -> Path:
         ("avoid.csv", "subject_id,study_id,dicom_id,path\n10000032,5,a1,files/p10/p10000032/s5/a1.dcm\n"),
         ("avoid.csv.gz", "subject_id\n10000032\n"),
         ("ms.csv", "\ufeffdicom_id,category_name,x\r\na2,Edema,3\r\n"),
-        ("gold.txt", "patient_id\timage_id\tsentence\n10000032\ta1.dcm\tsays, \"quoted\n"),
+        ("gold.txt", 'patient_id\timage_id\tsentence\n10000032\ta1.dcm\tsays, "quoted\n'),
         ("paths.csv", "path,label\nfiles/p10/p10000032/s5/a1.jpg,Edema\n"),
         ("p.csv", "PatientID\np10000032\n"),
     ],

@@ -164,10 +164,13 @@ def test_a_share_of_the_patients_for_validation(root: Path) -> None:
 
 ROW = PLUS[0]
 FAULTS = [
-    (dict(ROW, path_to_image="train/patient00011/view1_frontal.jpg"), "path_to_image='.*': expected a path such as"),
-    (dict(ROW, deid_patient_id="patient00012"), "deid_patient_id='patient00012': not the patient of path_to_image"),
-    (dict(ROW, split="held out"), "split='held out': use train, valid or test"),
-    (dict(ROW, split=""), "split=None: use train, valid or test"),
+    (dict(ROW, path_to_image="train/patient00011/view1_frontal.jpg"), "path_to_image: expected a path such as"),
+    (dict(ROW, deid_patient_id="patient00012"), "deid_patient_id: not the patient of path_to_image"),
+    (dict(ROW, split="held out"), "split: use train, valid or test"),
+    (dict(ROW, path_to_image=ROW["report"]), "path_to_image: expected"),  # a shifted row: words in any column
+    (dict(ROW, deid_patient_id=ROW["report"]), "deid_patient_id: not the patient"),
+    (dict(ROW, split=ROW["report"]), "split: use train"),
+    (dict(ROW, split=""), "split: use train, valid or test"),
 ]
 
 
@@ -178,6 +181,26 @@ def test_faults_of_the_table_are_named_without_words(root: Path, tmp_path: Path,
         build_index("chexpert_plus", root, tmp_path / "out")
     assert "\n" not in str(caught.value) and "HEART" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda raw: raw.partition(b"\n")[2],
+            "column .path_to_image. is missing; the first line must name",
+        ),
+        (lambda raw: raw.replace(b'"Tube', b'""Tube', 1), "240401.csv"),
+        (lambda raw: raw.replace(b"valid,", b'valid",', 1).replace(b'the carina."', b"the carina.", 1), "240401.csv"),
+    ],
+)
+def test_a_table_out_of_order_does_not_spill_its_words(root: Path, damage, message: str) -> None:
+    """No header line, a quote too many, a quote too few: neither names nor the parser's own message quote a report."""
+    (root / TABLE).write_bytes(damage((root / TABLE).read_bytes()))
+    with pytest.raises(DataError, match=message) as caught:
+        build(root)
+    said = str(caught.value)
+    assert "\n" not in said and not any(word in said for word in ("HEART", "LUNGS", "carina", "Tube"))
 
 
 def test_missing_columns_and_tables(root: Path) -> None:

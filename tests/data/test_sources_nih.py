@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fixtures.layouts import table, write
 from fixtures.nih import BOXES, ROWS, TEST_PATIENTS, Nih, write_nih
 from wsrpn_vl.data.index import boxes_path, read_index
 from wsrpn_vl.data.pixels import read_image
@@ -214,6 +215,28 @@ def test_the_index_file_can_be_named(nih: Path, tmp_path: Path) -> None:
     path = build_index("nih", nih, tmp_path / "tables" / "chest.parquet")
     assert path == tmp_path / "tables" / "chest.parquet"
     assert read_index(path).root == nih.resolve()
+
+
+def test_without_looking_for_images_the_frame_of_1024_pixels_is_taken(nih: Path) -> None:
+    for folder in ("images", "images_001", "images_002"):
+        shutil.rmtree(nih / folder)
+    tables = build(nih, check_files=False)
+    assert tables.frame.height == len(ROWS) and tables.missing == ()
+    assert set(tables.frame.select("width", "height").rows()) == {(1024, 1024)}
+    assert tables.frame["path"][0] == "images/00000001_000.png"
+    assert tables.boxes is not None and tables.boxes.row(0)[2:6] == (256, 128, 768, 192)
+    assert any("check_files=false" in note for note in tables.notes)
+
+
+def test_phantom_written_as_nih_is_read_back(tmp_path: Path) -> None:
+    write(tmp_path, "nih", images=16)
+    tables = build(tmp_path)
+    for line in table(tmp_path / "Data_Entry_2017_v2020.csv"):
+        got = row(tables.frame, line["Image Index"].removesuffix(".png"))
+        assert {c for c in NIH14 if got[label_column(c)]} == set(line["Finding Labels"].split("|")) - {"No Finding"}
+        assert (got["sex"], got["age"]) == (line["Patient Gender"], int(line["Patient Age"]))
+    assert tables.boxes is not None and tables.boxes.height == len(table(tmp_path / "BBox_List_2017.csv"))
+    assert build_index("nih", tmp_path, tmp_path / "out").is_file()
 
 
 def test_real_subset(real_data: Path, tmp_path: Path) -> None:

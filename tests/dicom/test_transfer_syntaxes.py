@@ -39,6 +39,7 @@ from pydicom.uid import (
 
 from fixtures.dicom import dataset, fill, identity_window, jpeg2000, save, stored
 from wsrpn_vl.dicom.read import decoders, read_dicom
+from wsrpn_vl.dicom.stream import stream_size
 from wsrpn_vl.errors import DataError
 
 BITS = (8, 10, 12, 14, 15, 16)  # Open-I has 10, 12, 14 and 15
@@ -246,6 +247,35 @@ def test_what_is_no_radiograph_is_one_line(name: str) -> None:
         with pytest.raises(DataError, match="holds no image|frames|cannot be decoded|PALETTE") as caught:
             read_dicom(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("write", [jpeg_ls, jpeg_2000, by_gdcm(JPEGLosslessSV1)])
+def test_a_stream_of_another_size_is_not_even_decoded(
+    tmp_path: Path, write: Callable[[np.ndarray, int, Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged JPEG-LS stream that promises 60000 x 60000 pixels keeps its decoder busy for minutes."""
+    path = write(smooth(12), 12, tmp_path / "a.dcm")
+    ds = pydicom.dcmread(path)
+    ds.Rows = 49
+    ds.save_as(path)
+    monkeypatch.setattr("wsrpn_vl.dicom.read.pixel_array", lambda *a, **k: pytest.fail("decoded"))
+    with pytest.raises(DataError, match="header says 64 x 49 pixels and the stream 64 x 48"):
+        read_dicom(path)
+    ds.Rows = ds.Columns = 60000
+    ds.save_as(path)
+    with pytest.raises(DataError, match="60000 x 60000 pixels are more than a radiograph has"):
+        read_dicom(path)
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 3))
+def test_the_size_of_a_stump_is_unknown_or_right(cut: int) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(smooth(8).astype(np.uint8)).save(buffer, format="JPEG")
+    for stream in (buffer.getvalue(), jpeg2000(smooth(12), 12)):
+        assert stream_size(stream) == (64, 48)
+        if cut >= 24 or stream is buffer.getvalue():
+            assert stream_size(stream[:cut]) in (None, (64, 48))
+    assert stream_size(b"\xff\xd8" + b"\xff" * 40) is None and stream_size(b"") is None
 
 
 def test_every_decoder_of_the_extras_is_here() -> None:

@@ -21,7 +21,6 @@ from wsrpn_vl.config import Config
 from wsrpn_vl.data.index import boxes_path, read_index, write_index
 from wsrpn_vl.data.phantom.writer import write_phantom
 from wsrpn_vl.errors import ConfigError, PredictionsError
-from wsrpn_vl.evaluate import report
 from wsrpn_vl.evaluate.predictions import write_predictions
 from wsrpn_vl.evaluate.report import write_report
 from wsrpn_vl.evaluate.run_files import read_run
@@ -154,7 +153,7 @@ def copy(tmp_path, bare) -> Callable[[], Path]:
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """For tests of words: figures are made but not turned into pixels, which takes most of the time."""
-    monkeypatch.setattr(report, "encode", lambda *options: b"")
+    monkeypatch.setattr("wsrpn_vl.page.encode", lambda *options: b"")
 
 
 def results_of(run: Path) -> dict:

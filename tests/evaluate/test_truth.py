@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fixtures.scored import make_index
-from wsrpn_vl.data.index import boxes_path, read_index
+from wsrpn_vl.data.index import boxes_path, read_index, rewrite_index, write_index
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.evaluate.truth import load_truth
 from wsrpn_vl.labels import NIH8
@@ -133,3 +133,76 @@ def test_real_boxes_are_where_the_data_set_says(real_data: Path, tmp_path: Path)
                 scale = np.tile(truth.sizes[i] / 1024, 2)
                 assert np.sort(truth.boxes[i][k], axis=0) == pytest.approx(np.sort(np.array(wanted) * scale, axis=0))
     assert truth.ignore.any() and not (truth.ignore & (truth.box_counts > 0)).any()
+
+
+def read_by_three(folder: Path, kinds: tuple[str | None, ...] = (None, None, None)) -> Path:
+    """Image a: one fused box, and one box each of R1 and R2; b: read by R1 and R3, who found nothing."""
+    rows = [{"image_id": "a", "split": "test", "labels": {"Mass": 1}}, {"image_id": "b", "split": "test"}]
+    path = make_index(folder / "index.parquet", rows, [("a", "Mass", 0, 0, 10, 10)], ("Mass",), complete=("Mass",))
+    boxes = pl.DataFrame(
+        {
+            "image_id": ["a"] * 3,
+            "label": ["Mass"] * 3,
+            "x1": [0.0, 1.0, 2.0],
+            "y1": [0.0] * 3,
+            "x2": [10.0] * 3,
+            "y2": [10.0] * 3,
+            "source": ["t"] * 3,
+            "reader": [None, "R1", "R2"],
+            "kind": pl.Series(kinds, dtype=pl.String),
+        }
+    )
+    index = read_index(path)
+    readers = pl.Series("readers", ["R1;R2;R3", "R1;R3"])
+    write_index(
+        index.frame.with_columns(readers),
+        boxes,
+        path,
+        dataset="made",
+        root=folder,
+        classes=("Mass",),
+        box_complete={"Mass": True},
+        boxed_classes=("Mass",),
+        text_origin="report",
+    )
+    return path
+
+
+def test_the_reference_is_what_no_single_reader_drew(tmp_path: Path) -> None:
+    truth = load_truth(read_by_three(tmp_path), "test")
+    assert [b.tolist() for b in truth.boxes[0]] == [[[0, 0, 10, 10]]] and truth.box_counts.tolist() == [[1], [0]]
+
+
+def test_one_readers_boxes_on_the_images_they_read(tmp_path: Path) -> None:
+    path = read_by_three(tmp_path)
+    one = load_truth(path, "test", reader="R1")
+    assert one.image_ids == ("a", "b") and one.boxes[0][0].tolist() == [[1, 0, 10, 10]]
+    two = load_truth(path, "test", reader="R2")
+    assert two.image_ids == ("a",) and two.boxes[0][0].tolist() == [[2, 0, 10, 10]]
+    three = load_truth(path, "test", reader="R3")
+    assert three.image_ids == ("a", "b") and three.box_counts.sum() == 0
+    with pytest.raises(DataError, match="no reader 'R4'"):
+        load_truth(path, "test", reader="R4")
+
+
+def test_readers_cannot_be_told_apart_where_they_are_not_named(native: Path) -> None:
+    with pytest.raises(DataError, match="no readers are told apart"):
+        load_truth(native, "test", reader="R1")
+
+
+def test_region_boxes_count_only_where_there_are_no_others(tmp_path: Path) -> None:
+    mixed = load_truth(read_by_three(tmp_path, ("region", None, None)), "test")
+    assert mixed.box_kind == "region" and mixed.box_counts.sum() == 1  # the reference has nothing else
+    frame = pl.read_parquet(boxes_path(tmp_path / "index.parquet")).with_columns(reader=pl.lit(None, dtype=pl.String))
+    frame.write_parquet(boxes_path(tmp_path / "index.parquet"))
+    drawn = load_truth(tmp_path / "index.parquet", "test")
+    assert drawn.box_kind == "lesion" and drawn.box_counts.tolist() == [[2], [0]]
+
+
+def test_where_nobody_looked_for_boxes_their_absence_says_nothing(tmp_path: Path) -> None:
+    """The class is complete, so b (label unknown, no box) is judged, until b is said not to have been looked at."""
+    path = read_by_three(tmp_path)
+    assert load_truth(path, "test").ignore.tolist() == [[False], [False]]
+    index = read_index(path)
+    rewrite_index(index, index.frame.with_columns(pl.Series("boxes_read", [True, False])))
+    assert load_truth(path, "test").ignore.tolist() == [[False], [True]]

@@ -1,4 +1,4 @@
-"""Words of an image: sections of reports, captions from labels."""
+"""Words of an image: captions from reports, triples and labels."""
 
 from __future__ import annotations
 
@@ -8,52 +8,7 @@ import pytest
 from wsrpn_vl.config import load_config
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.text.captions import caption_from_labels, captions
-from wsrpn_vl.text.sections import describing_text, split_sections
 from wsrpn_vl.text.triples import Triple, to_json
-
-REPORT = """                                 FINAL REPORT
- EXAMINATION:  CHEST (PORTABLE AP)
- 
- INDICATION:  ___ year old woman with cough  // ? pneumonia
- 
- COMPARISON:  Radiograph from ___.
- 
- FINDINGS: 
- 
- Blunting of the left costophrenic angle is compatible with a small
- effusion.
- 
- IMPRESSION: 
- 
- 1.  Small left pleural effusion.
-"""
-
-
-def test_only_what_describes_the_image_is_kept() -> None:
-    text = describing_text(REPORT)
-    assert text == (
-        "Blunting of the left costophrenic angle is compatible with a small effusion. 1. Small left pleural effusion."
-    )
-    assert "pneumonia" not in text and "___" not in text
-
-
-def test_sections_keep_order_and_join_repeats() -> None:
-    sections = split_sections("FINDINGS: one.\nIMPRESSION: two.\nFINDINGS: three.")
-    assert list(sections.items()) == [("FINDINGS", "one. three."), ("IMPRESSION", "two.")]
-
-
-def test_without_a_describing_header_the_last_paragraph_counts() -> None:
-    history = " INDICATION:  Cough, rule out pneumonia.\n \n"
-    text = f"{history} COMPARISON:  ___.\n \n Lungs are\n clear.\n \n No effusion.\n"
-    assert describing_text(text) == "Lungs are clear. No effusion."
-    assert describing_text(history) == "INDICATION: Cough, rule out pneumonia."
-
-
-def test_a_note_without_headers_is_kept_whole() -> None:
-    assert (
-        describing_text("Bilateral   ground-glass\nopacities: see below")
-        == "Bilateral ground-glass opacities: see below"
-    )
 
 
 def test_caption_names_every_positive_class_and_no_other() -> None:

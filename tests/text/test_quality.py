@@ -70,7 +70,7 @@ def test_few_texts_are_trusted() -> None:
 
 
 def test_the_order_of_texts_does_not_matter_beyond_the_shuffles() -> None:
-    labels, read, wrong = pairs(3000, 0.2)
+    labels, read, _ = pairs(3000, 0.2)
     order = np.random.default_rng(1).permutation(3000)
     plain, turned = quality(labels, read), quality(labels[order], read[order])
     assert np.corrcoef(plain.belongs[order], turned.belongs)[0, 1] > 0.99

@@ -116,3 +116,20 @@ def test_positive_weights_on_paper() -> None:
 def test_weighted_total_on_paper() -> None:
     terms = {"detection": torch.tensor(2.0), "contrastive": torch.tensor(3.0), "patch": torch.tensor(9.0)}
     assert weighted_total(terms, {"detection": 1.0, "contrastive": 0.5, "consistency": 0.5}).item() == 3.5
+
+
+def test_words_count_by_their_weight() -> None:
+    """Weight 0 is as good as no words; equal weights change nothing; a weight shifts the mean towards its pairs."""
+    model = task()
+    images, labels, features, ids = batch()
+
+    def term(weight: list[float] | None) -> float:
+        weights = None if weight is None else torch.tensor(weight)
+        return model(images, labels, features, ids, ALL, text_weights=weights)[1]["contrastive"].item()
+
+    without = model(images, labels, features, torch.tensor([0, -1, 2, 3]), ALL)[1]["contrastive"].item()
+    assert term([1.0, 0.0, 1.0, 1.0]) == pytest.approx(without, rel=1e-6)
+    assert term([1.0] * 4) == pytest.approx(term(None), rel=1e-6) == pytest.approx(term([0.5] * 4), rel=1e-5)
+    ends = [term([1.0 if i == j else 1e-6 for j in range(4)]) for i in range(4)]
+    assert sum(ends) / 4 == pytest.approx(term(None), rel=1e-3)
+    assert term([1.0, 1.0, 1.0, 0.5]) != pytest.approx(term(None), rel=1e-4)

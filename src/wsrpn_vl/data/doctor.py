@@ -17,10 +17,14 @@ from typing import TypeVar
 
 import polars as pl
 
+from wsrpn_vl.data import audit
+from wsrpn_vl.data.broken import broken_path, read_broken
 from wsrpn_vl.data.index import SPLITS, Index, boxes_path, read_index
 from wsrpn_vl.data.pixels import image_size, is_dicom, read_image
+from wsrpn_vl.data.sources import missing_path
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import label_column
+from wsrpn_vl.progress import progress as work
 
 T = TypeVar("T")
 _TAIL = 4096  # bytes compared before whole files are
@@ -39,12 +43,18 @@ class Check:
 
 
 def diagnose(
-    index_path: Path | str | None, *, root: Path | str | None = None, sample: int = 200, progress: bool = True
+    index_path: Path | str | None,
+    *,
+    root: Path | str | None = None,
+    sample: int = 200,
+    progress: bool = True,
+    against: Sequence[Path | str] = (),
 ) -> list[Check]:
     """All checks of an index and of this machine; without an index those of the machine alone.
 
     root: folder of the images when it is not the recorded one; sample: how many images are decoded and measured;
-    progress: show bars on a terminal. Faults become checks that are not ok; nothing is raised for them.
+    progress: show bars on a terminal; against: indexes, or tables of ids, that this data set may overlap with. Faults
+    become checks that are not ok; nothing is raised for them.
     """
     if index_path is None:
         return [_decoders(False), _devices(), _disk(Path.cwd(), 0)]
@@ -60,8 +70,12 @@ def diagnose(
     return [
         Check("index", True, _summary(index)),
         files,
+        _missing(index),
         *_images(folder, [rows[path] for path in drawn], progress),
+        _published(index),
+        _views(index),
         _patients(index),
+        *(_overlap(index, other) for other in against),
         _duplicates(index, folder, set(there), progress),
         _labels(index),
         _texts(index),
@@ -89,6 +103,19 @@ def _files(index: Index, folder: Path) -> tuple[list[str], Check]:
     return there, Check("files", False, detail, "set data.root, bring the files back, or make the index again")
 
 
+def _missing(index: Index) -> Check:
+    """Images that the tables name and the folder lacked, and those that `prepare` could not read."""
+    listed = missing_path(index.path)
+    gone = len(listed.read_text("utf-8").splitlines()) if listed.is_file() else 0
+    broken = read_broken(index.path)
+    parts = []
+    if gone:
+        parts.append(f"{gone:,} images of the tables were not there when the index was made ({listed.name})")
+    if broken:
+        parts.append(f"{len(broken):,} images cannot be read and are left out ({broken_path(index.path).name})")
+    return Check("missing", True, "\n".join(parts) or "no image of the tables is missing or known to be broken")
+
+
 def _images(folder: Path, rows: Sequence[dict], progress: bool) -> list[Check]:
     """Decode and measure the sampled images."""
     broken, sizes = [], []
@@ -113,6 +140,47 @@ def _images(folder: Path, rows: Sequence[dict], progress: bool) -> list[Check]:
         if sizes
         else Check("sizes", True, f"{number} images have the size the index says"),
     ]
+
+
+def _published(index: Index) -> Check:
+    """Counts beside those published. Fewer may be a part of the data set on purpose; more cannot be right."""
+    rows = audit.counts(index)
+    if not rows:
+        return Check("published", True, f"no published counts of {index.dataset!r} are known here")
+    listed = [f"{' '.join(filter(None, (r.scope, r.what)))} {r.here:,} of {r.published:,}" for r in rows]
+    other = audit.differing(rows)
+    if not other:
+        return Check("published", True, f"all {len(rows)} counts are the published ones\n{'; '.join(listed)}")
+    images = next((r for r in rows if r.what == "images" and not r.scope), rows[0])
+    more = [r for r in rows if r.here > r.published and r.what in ("images", "studies", "patients") and not r.scope]
+    detail = f"{images.here / images.published:.1%} of the images published\n{'; '.join(listed)}"
+    if more:
+        return Check("published", False, detail, "more than the data set has; do not mix releases or folders")
+    if images.here == images.published:
+        names = ", ".join(f"{r.scope} {r.what}".strip() for r in other[:4])
+        detail = f"all images are there, but {len(other)} counts differ ({names})\n{'; '.join(listed)}"
+    return Check("published", True, detail)
+
+
+def _views(index: Index) -> Check:
+    counts = dict(index.frame["view"].value_counts(sort=True).iter_rows())
+    return Check("views", True, ", ".join(f"{view} {n:,} ({n / index.frame.height:.1%})" for view, n in counts.items()))
+
+
+def _overlap(index: Index, other: Path | str) -> Check:
+    try:
+        with work("comparing pictures", "images") as report:
+            found = audit.overlap_with(index, other, report)
+    except DataError as error:
+        return Check(f"against {Path(other).name}", False, str(error), "give an index or a table of ids")
+    name = f"against {found.other}"
+    if not found.images:
+        return Check(name, True, f"no patient or image in common ({found.how})")
+    detail = f"{found.images:,} images in common ({found.how}), first {', '.join(found.examples)}"
+    if not found.leaking:
+        return Check(name, True, f"{detail}; none is learnt from on one side and judged on at the other")
+    mend = f"make the index again with --exclude {other}, or give both the same splits"
+    return Check(name, False, f"{detail}; {found.leaking:,} leak between training and testing", mend)
 
 
 def _patients(index: Index) -> Check:

@@ -87,7 +87,7 @@ def _overlapping(rows: pl.DataFrame, iou: float) -> list[tuple[int, int]]:
 
 def _weighted(rows: pl.DataFrame, iou: float) -> list[list[int]]:
     clusters: list[list[int]] = []
-    corners = rows.select(CORNERS).to_numpy()
+    corners = rows.select(CORNERS).to_numpy(writable=True)
     start = 0
     for size in rows.group_by("image_id", "label", maintain_order=True).len()["len"]:
         found = weighted_fusion(corners[start : start + size], np.ones(size), iou)[0] if size > 1 else [[0]]

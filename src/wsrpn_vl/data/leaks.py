@@ -55,7 +55,7 @@ def overlap(frame: pl.DataFrame, members: Members) -> pl.Series:
     """
     named = frame.select(
         (
-            pl.col("patient_id").str.strip_prefix("p").is_in(sorted(members.patients)).fill_null(False)
+            pl.col("patient_id").str.replace(r"^p(\d+)$", "$1").is_in(sorted(members.patients)).fill_null(False)
             | pl.col("image_id").is_in(sorted(members.images))
         ).alias("named"),
         "patient_id",

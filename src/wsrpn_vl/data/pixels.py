@@ -50,9 +50,10 @@ def load_square(path: Path | str, size: int) -> tuple[np.ndarray, tuple[int, int
 
     Resizing is bilinear with antialiasing (Pillow), in 8 bits where the file has 8. A JPEG of at least twice
     ``REDUCTION`` times the target is decoded at a fraction of its size by the decoder's own DCT scaling. Against full
-    decoding and resizing in float32 that changes radiographs of 2,544 x 3,056 pixels at size 224 by at most 1 grey
-    level (burnt-in letters 2, full-contrast stripes 7). With REDUCTION = 2 it would be 4 (letters 9, stripes 15) for a
-    tenth more speed: entropy decoding, which no scaling spares, is the bound. ``benchmarks/prepare_speed.py`` measures.
+    decoding and resizing in float32 that changes radiographs of 2,544 x 3,056 pixels at size 224 by at most 2 grey
+    levels, 0.08 on average, and without it by 1 and 0.05; full-contrast stripes, the worst found, by 7. REDUCTION = 2
+    would change them by 6, stripes by 15, for a tenth more speed: entropy decoding, which no scaling spares, is the
+    bound. ``benchmarks/prepare_speed.py`` measures both.
     Raises: DataError as :func:`read_image`.
     """
     path = Path(path)

@@ -7,41 +7,32 @@ looks. Decoding is the bound, so processes share nothing but the work.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
 
 from wsrpn_vl.data.broken import read_broken, write_broken
 from wsrpn_vl.data.index import Index, read_index
-from wsrpn_vl.data.shards import Done, Job, decode
-from wsrpn_vl.data.store import Found, Runner, bytes_needed, fill, look_up, results_of, store_folder, threads
+from wsrpn_vl.data.runners import processes
+from wsrpn_vl.data.store import Found, bytes_needed, fill, look_up, store_folder
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.files import size_text
 from wsrpn_vl.progress import progress as progress_bar
 
 _MEND = "free space, or make pixel_cache a link to a larger disk"
-_stop: Event | None = None  # of a worker process
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What a run of :func:`prepare` left behind.
 
-    folder: the store; images: of the index that were asked for; decoded: of these in this run; seconds: it took for
-    them; bytes: size of all; broken: path -> reason of those that cannot be read; listed: the file that names them;
-    notes: what else is worth knowing.
+    folder: the store; images: of the index that were asked for; decoded: how many of these came into the store;
+    seconds: it took for them; bytes: size of all; broken: path -> reason of those that cannot be read; listed: the file
+    that names them; notes: what else is worth knowing.
     """
 
     folder: Path
@@ -99,28 +90,6 @@ def prepare(
     )
 
 
-def processes(workers: int) -> Runner:
-    """Jobs in processes; one needs no second process and runs in a thread, which is as quick to stop."""
-    if workers == 1:
-        return threads(1)
-
-    def run(jobs: Sequence[Job]) -> Generator[Done, None, None]:
-        if not jobs:
-            return
-        context = get_context("spawn")  # a forked child would inherit whatever threads the caller's libraries started
-        stop = context.Event()
-        with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin_worker, (stop,)) as pool:
-            try:
-                yield from results_of(pool, _work, jobs, stop.set)
-            except BrokenProcessPool:
-                raise DataError(
-                    "prepare: a worker process died; what is decoded is kept. Guard a script with "
-                    "`if __name__ == '__main__':`; where memory ran out, use fewer workers"
-                ) from None
-
-    return run
-
-
 def _decode(folder: Path, index: Index, found: Found, size: int, workers: int, progress: bool) -> dict[str, str]:
     """Path -> reason of the images that cannot be read."""
     kept, need = len(found.files) - found.missing, size_text(bytes_needed(found.missing, size))
@@ -151,21 +120,3 @@ def _notes(frame: pl.DataFrame, after: Found, broken: dict[str, str]) -> tuple[s
             "; make the index again, so that boxes are scaled"
         )
     return tuple(notes)
-
-
-def _begin_worker(stop: Event) -> None:
-    """Ctrl-C is the parent's to handle; a worker whose parent was killed ends; libraries use one thread."""
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-
-
-def _work(job: Job) -> Done:
-    assert _stop is not None
-    return decode(job, _stop.is_set)

@@ -20,22 +20,20 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from wsrpn_vl.data.index import Index
 from wsrpn_vl.data.pixels import RENDERING, load_square
-from wsrpn_vl.data.shards import FIELDS, SUFFIX, Done, Job, decode, read_records, read_square
+from wsrpn_vl.data.runners import Runner, threads
+from wsrpn_vl.data.shards import FIELDS, SUFFIX, Job, read_records, read_square
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.files import size_text, write_text
 
@@ -46,17 +44,9 @@ _IMAGES = 256  # of a shard at most: some seconds of work, and few enough files
 _SHARE = 16  # a small set is cut into so many shards, so that there is work for several processes
 _BYTES = 2**26  # of a shard at most
 _RECORD = 200  # bytes of the record of one image
-_LEFT = 86400.0  # age in seconds of a temporary file that nobody can still be writing
+_LEFT = 86400.0  # age in seconds of a temporary file or lock that nobody can still be using
 _CHUNK = 2000  # files that one thread looks up at a time
 _DTYPES = {"path": pl.String, **dict.fromkeys(FIELDS[1:], pl.Int64)}
-
-
-class Runner(Protocol):
-    """Does jobs in any order, several at a time. Closed early, it keeps what is decoded by then."""
-
-    def __call__(self, jobs: Sequence[Job]) -> Generator[Done, None, None]:
-        """Results as they come."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -197,31 +187,6 @@ def fill(
     return broken
 
 
-def threads(workers: int) -> Runner:
-    """Jobs in threads of this process: Pillow decodes and resizes without holding the interpreter's lock."""
-
-    def run(jobs: Sequence[Job]) -> Generator[Done, None, None]:
-        stop = threading.Event()
-        with ThreadPoolExecutor(workers) as pool:
-            yield from results_of(pool, partial(decode, stopped=stop.is_set), jobs, stop.set)
-
-    return run
-
-
-def results_of(
-    pool: Executor, work: Callable[[Job], Done], jobs: Sequence[Job], stop: Callable[[], None]
-) -> Generator[Done, None, None]:
-    """Results as they come; when anything ends it early, ``stop()`` is called and what has begun is waited for."""
-    waiting = [pool.submit(work, job) for job in jobs]
-    try:
-        for future in as_completed(waiting):
-            yield future.result()
-    except BaseException:
-        stop()
-        pool.shutdown(cancel_futures=True)
-        raise
-
-
 def bytes_needed(images: int, size: int) -> int:
     """Disk space of so many images."""
     return images * (size * size + _RECORD)
@@ -280,7 +245,7 @@ def _begin(folder: Path, root: Path, size: int) -> None:
     if not about.exists():
         facts = {"format": "wsrpn-vl pixel store", "rendering": RENDERING, "root": str(root.resolve()), "size": size}
         write_text(about, json.dumps(facts, indent=1) + "\n")
-    for path in folder.glob(".*.tmp"):
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*.lock")):
         with suppress(OSError):  # another process may clear it too
             if time.time() - path.stat().st_mtime > _LEFT:
                 path.unlink()

@@ -43,8 +43,8 @@ _FACT_TAGS = (*SIZE_TAGS, *VIEW_TAGS, "Modality", "BodyPartExamined", "BitsAlloc
 _ID_TAGS = ("PatientID", "StudyInstanceUID", "SOPInstanceUID")
 # what de-identification tools write in place of an id: not one patient, but nobody known
 _NOBODY = frozenset(("anonymous", "anonymized", "anonymised", "anon", "deidentified", "unknown", "none", "null", "na"))
-_log = logging.getLogger("pydicom")
-_log.addFilter(lambda record: False)
+_library = logging.getLogger("pydicom")
+_library.addFilter(lambda record: False)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def read_elements(path: Path, tags: Sequence[str], pixels: bool = False) -> pydi
             ds = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=not pixels)
         except InvalidDicomError:  # some archives strip preamble and file meta
             ds = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=not pixels, force=True)
-        if "TransferSyntaxUID" not in ds.file_meta:
+        if not isinstance(ds.file_meta.get("TransferSyntaxUID"), str):
             implicit, little = ds.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
@@ -209,7 +209,10 @@ def _facts(path: Path, ds: pydicom.FileDataset) -> DicomFacts:
 
 
 def _view(ds: pydicom.Dataset) -> str:
-    codes = ds.get("ViewCodeSequence") or []
+    try:
+        codes = list(ds.get("ViewCodeSequence") or [])
+    except Exception:  # a broken sequence can raise anything
+        codes = []
     meanings = [text_of(code, "CodeMeaning") for code in codes if isinstance(code, pydicom.Dataset)]
     said = [text_of(ds, "ViewPosition"), *meanings, *(text_of(ds, name) for name in VIEW_TAGS[2:])]
     views = [parse_view(text) for text in said]

@@ -11,22 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_windowing
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import (
-    UID,
-    ExplicitVRBigEndian,
-    HTJ2KLossless,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from wsrpn_vl.dicom.header import (
     COLOUR,
@@ -41,6 +28,7 @@ from wsrpn_vl.dicom.header import (
     text_of,
     whole_of,
 )
+from wsrpn_vl.dicom.stream import check_size, decoder_plugin, decoders
 from wsrpn_vl.errors import DataError
 
 __all__ = ["decoders", "dicom_facts", "dicom_size", "dicom_view", "read_dicom"]
@@ -91,28 +79,17 @@ def read_dicom(path: Path | str) -> np.ndarray:
     if "PixelData" not in ds:
         raise DataError(f"{path}: this DICOM file holds no image; leave it out")
     one_frame(path, ds)
-    _mend_numbers(path, ds)
-    _mend_photometry(path, ds)
-    plugin = _decoder_plugin(path, ds)
+    try:
+        _mend_numbers(path, ds)
+        _mend_photometry(path, ds)
+    except (NotImplementedError, ValueError, TypeError, KeyError, OSError) as error:  # an element that is no value
+        raise DataError(f"{path}: the DICOM header is damaged ({type(error).__name__}); copy it again") from None
+    plugin = decoder_plugin(path, ds)
+    check_size(path, ds)
     try:
         return _render(path, ds, plugin)
     except Exception as error:  # decoders and LUTs of a broken file can raise anything
         raise DataError(f"{path}: the image cannot be decoded ({_reason(error)}); export it again") from None
-
-
-def decoders() -> dict[str, bool]:
-    """Compressed transfer syntaxes met in radiography -> whether a decoder is installed."""
-    syntaxes = (
-        JPEGBaseline8Bit,
-        JPEGLossless,
-        JPEGLosslessSV1,
-        JPEGLSLossless,
-        JPEGLSNearLossless,
-        JPEG2000Lossless,
-        HTJ2KLossless,
-        RLELossless,
-    )
-    return {uid.name: get_decoder(uid).is_available for uid in syntaxes}
 
 
 def _mend_numbers(path: Path, ds: pydicom.FileDataset) -> None:
@@ -179,7 +156,7 @@ def _mend_photometry(path: Path, ds: pydicom.FileDataset) -> None:
     elif samples == 3 and said in ("", "MONOCHROME", "MONOCHROME2"):
         kind = "YBR_FULL_422" if ds.file_meta.TransferSyntaxUID in _LOSSY_JPEG else "RGB"
     elif samples not in (1, 3) or kind not in (_GREY if samples == 1 else COLOUR):
-        known = said if said in ("PALETTE COLOR", *_GREY, *COLOUR) else said
+        known = said if said in ("PALETTE COLOR", *_GREY, *COLOUR) else "of an unknown kind"
         raise DataError(
             f"{path}: PhotometricInterpretation {known} with {samples} sample(s) per pixel is not read here; export "
             "the image as MONOCHROME2"
@@ -190,27 +167,6 @@ def _mend_photometry(path: Path, ds: pydicom.FileDataset) -> None:
     ds.PhotometricInterpretation, ds.SamplesPerPixel = kind, samples
     if samples == 3:
         ds.PlanarConfiguration = int(whole_of(ds, "PlanarConfiguration") == 1)
-
-
-def _decoder_plugin(path: Path, ds: pydicom.FileDataset) -> str:
-    """Decoder for the file's transfer syntax; gdcm only where it is alone: on broken data it ends the whole process."""
-    syntax = UID(ds.file_meta.TransferSyntaxUID)
-    name = syntax.name if syntax.name != syntax else "(not in the standard)"
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise DataError(f"{path}: transfer syntax {name} is not an image format read here; convert it") from None
-    if not decoder.is_available:
-        raise DataError(f'{path}: no decoder for transfer syntax {name}; pip install "wsrpn-vl[dicom]"')
-    plugins = decoder.available_plugins
-    if syntax == JPEGExtended12Bit and ds.BitsStored > 8:
-        if "pylibjpeg" not in plugins:
-            raise DataError(
-                f"{path}: no decoder for transfer syntax {name} with {ds.BitsStored} bits; pip install "
-                "pylibjpeg-libjpeg (GPLv3), or convert the file"
-            )
-        return "pylibjpeg"
-    return min(plugins, key=lambda plugin: plugin == "gdcm", default="")
 
 
 def _render(path: Path, ds: pydicom.FileDataset, plugin: str) -> np.ndarray:

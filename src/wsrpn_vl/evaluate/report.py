@@ -6,18 +6,12 @@ class). All text goes through the template's escaping.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from matplotlib.figure import Figure
-from PIL import Image
 
 from wsrpn_vl.boxes import Letterbox
 from wsrpn_vl.evaluate import blind, detect, figures
@@ -27,7 +21,7 @@ from wsrpn_vl.evaluate.predictions import read_heatmaps
 from wsrpn_vl.evaluate.run_files import RunFiles, read_run
 from wsrpn_vl.labels import colour
 from wsrpn_vl.overlay import score_text
-from wsrpn_vl.plotting import encode
+from wsrpn_vl.page import picture, template, thumbnail
 
 IOU = "0.3"  # the threshold of the short version; the tables have all
 SAME = 0.8  # share of near-equal top boxes from which a class is said to have one box
@@ -35,7 +29,6 @@ _CALLED = {
     "class_median_constant": "the same box on every image, constant scores",
     "class_median_own_scores": "the same box on every image, this model's image scores",
 }
-_THUMBNAIL = 320  # pixels
 
 
 def write_report(run: Path | str, *, split: str = "test", out: Path | str | None = None, examples: int = 6) -> Path:
@@ -49,11 +42,7 @@ def write_report(run: Path | str, *, split: str = "test", out: Path | str | None
 
 
 def _template():
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(num=_num, ci=_ci, pct=_pct, score=score_text)
-    return environment.from_string(
-        resources.files("wsrpn_vl.evaluate").joinpath("report.html.jinja").read_text("utf-8")
-    )
+    return template("wsrpn_vl.evaluate", "report.html.jinja", num=_num, ci=_ci, pct=_pct, score=score_text)
 
 
 def _num(value: float | None, digits: int = 3) -> str:
@@ -195,23 +184,25 @@ def _figures(files: RunFiles) -> dict[str, dict[str, str]]:
     detection, out = files.results["detection"], {}
     phases = [_phase_name(i, p) for i, p in enumerate(files.config.get("curriculum", []))]
     if any(r.get("kind") == "step" for r in files.records):
-        out["loss"] = _uri(figures.loss_curves(files.records, phases), "Loss terms over optimiser steps")
+        out["loss"] = picture(figures.loss_curves(files.records, phases), "Loss terms over optimiser steps")
     if files.records:
         alt = "Validation AUROC over epochs and learning rate over steps"
-        out["progress"] = _uri(figures.progress_curves(files.records, phases), alt)
+        out["progress"] = picture(figures.progress_curves(files.records, phases), alt)
     if any(v is not None for v in files.results["classification"]["auroc"].values()):
-        out["roc"] = _uri(figures.roc_curves(predictions.probs, truth.labels, truth.classes), "ROC curve of each class")
+        out["roc"] = picture(
+            figures.roc_curves(predictions.probs, truth.labels, truth.classes), "ROC curve of each class"
+        )
     if np.isin(truth.labels, (0, 1)).any():
         drawn = figures.reliability(predictions.probs, truth.labels, predictions.calibrated)
-        out["reliability"] = _uri(drawn, "Observed frequency against predicted probability")
+        out["reliability"] = picture(drawn, "Observed frequency against predicted probability")
     if detection:
         rows = files.results["blind"]
         lines = {str(_CALLED.get(key, key)).split(", ")[-1]: row["map"] for key, row in rows.items()}
         drawn = figures.ap_by_iou(detection["map"], detection["ci"]["map"], lines)
-        out["ap_by_iou"] = _uri(drawn, "Mean average precision over the IoU threshold, with blind rows")
+        out["ap_by_iou"] = picture(drawn, "Mean average precision over the IoU threshold, with blind rows")
         drawn = figures.ap_bars(detection["ap"], _blind_ap(files))
-        out["ap_bars"] = _uri(drawn, "Average precision of each class beside the blind row")
-        out["centres"] = _uri(figures.box_centres(predictions, truth), "Centres of top boxes and of annotated boxes")
+        out["ap_bars"] = picture(drawn, "Average precision of each class beside the blind row")
+        out["centres"] = picture(figures.box_centres(predictions, truth), "Centres of top boxes and of annotated boxes")
     return out
 
 
@@ -228,7 +219,7 @@ def _retrieval(files: RunFiles) -> list[dict[str, Any]]:
     for one in choose_retrieval(predictions):
         found = [{"text": texts[f.text_of], "similarity": f.similarity, "hit": f.hit} for f in one.found]
         facts = {"image_id": predictions.image_ids[one.image], "rank": one.rank, "distinct": one.distinct}
-        out.append(facts | {"own": texts[one.image], "found": found, "picture": _thumbnail(files.image(one.image))})
+        out.append(facts | {"own": texts[one.image], "found": found, "picture": thumbnail(files.image(one.image))})
     return out
 
 
@@ -254,7 +245,7 @@ def _example(files: RunFiles, example: Example) -> dict[str, Any]:
         "prob": float(one.probs[example.label]),
         "labels": [c for c, y in zip(truth.classes, truth.labels[i], strict=True) if y == 1],
         "text": files.words[i],
-        "figure": _uri(panel, f"Image {one.image_id} with boxes, patch and ROI heat maps of {name}", "jpeg", 100),
+        "figure": picture(panel, f"Image {one.image_id} with boxes, patch and ROI heat maps of {name}", "jpeg", 100),
     }
 
 
@@ -301,17 +292,3 @@ def _provenance(files: RunFiles) -> list[tuple[str, Any]]:
         *machines,
     ]
     return [(name, "unknown" if value is None or value == "" else value) for name, value in rows]
-
-
-def _uri(figure: Figure, alt: str, kind: str = "png", dpi: int = 130) -> dict[str, str]:
-    data = base64.b64encode(encode(figure, kind, dpi)).decode()
-    return {"uri": f"data:image/{kind};base64,{data}", "alt": alt}
-
-
-def _thumbnail(image: np.ndarray) -> str:
-    """JPEG of at most ``_THUMBNAIL`` pixels a side, as a data URI."""
-    picture = Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8))
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, format="JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -90,7 +90,7 @@ class Vocabulary:
     """
 
     def __init__(self, *, approximate: bool = False, others: bool = False, unknown: str = "error") -> None:
-        lookup("unknown=", unknown, {"error": 0, "count": 0}, DataError)
+        lookup("choice of unknown:", unknown, {"error": 0, "count": 0}, DataError)
         self.approximate, self.others, self.unknown = approximate, others, unknown
         self._known: dict[str, tuple[str, ...] | None] = {}
 
@@ -142,6 +142,7 @@ def words_of(phrases: Sequence[Phrase], vocabulary: Vocabulary, place: str) -> W
     for _, group in groupby(sorted(kept, key=_order), key=lambda s: (s.finding, s.device)):
         triples += _merged(list(group), left_out)
     abnormal, normal = _verdict([p for p in told if p.section != PRELIMINARY] or told)
+    abnormal = abnormal or bool(affirmed)
     return Words(
         triples=tuple(triples),
         labels={name: labels[name] for name in OBSERVATIONS if name in labels},

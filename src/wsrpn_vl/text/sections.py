@@ -146,7 +146,7 @@ def _other_parts(report: str) -> list[tuple[str, str]]:
         return [("full report", report)]
     ends = [*(mark.start() for mark in marks[1:]), len(report)]
     parts = [
-        (_section(mark[mark.lastgroup or "caps"], ANY_NAMES), report[mark.end() : end])
+        (_section(_one_line(mark[mark.lastgroup or "caps"]), ANY_NAMES), report[mark.end() : end])
         for mark, end in zip(marks, ends, strict=True)
     ]
     before = report[: marks[0].start()]
@@ -155,7 +155,7 @@ def _other_parts(report: str) -> list[tuple[str, str]]:
 
 def _section(header: str, names: Mapping[str, str]) -> str:
     """The section a header stands for; itself, in lower case, if for none that is known."""
-    name = " ".join(header.lower().split()) if "  " in header else header.lower().strip()
+    name = header.lower().strip()
     if known := names.get(name):
         return known
     if held := next((main for main in CONTAINED if main in name), None):

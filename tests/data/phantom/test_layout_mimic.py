@@ -16,6 +16,7 @@ from PIL import Image
 
 from fixtures.layouts import CHEXPERT, CXR, JPG, SIZE, STUDY, names, table
 from wsrpn_vl.data.phantom.layouts.base import equalised
+from wsrpn_vl.data.sources.mimic import build
 from wsrpn_vl.labels import OBSERVATIONS, label_column
 
 Root = Callable[[str], Path]
@@ -102,6 +103,26 @@ def test_equalisation_keeps_order_and_spreads_levels() -> None:
     order = np.argsort(image.ravel(), kind="stable")
     assert (np.diff(out.ravel()[order].astype(int)) >= 0).all() and out.min() == 0 and out.max() == 255
     assert np.array_equal(equalised(np.full((8, 8), 7, np.uint8)), np.full((8, 8), 7))
+
+
+def test_mimic_is_read_back(root: Root, mimic: dict[str, str], native: pl.DataFrame) -> None:
+    """Views (some of them told by another column than ViewPosition), splits, words, and labels as the words state."""
+    tables = build(root("mimic-cxr-jpg"))
+    assert tables.missing == () and tables.frame.height == native.height
+    ours = {row["study_id"]: row for row in tables.frame.iter_rows(named=True)}
+    for row in native.iter_rows(named=True):
+        mine = ours[mimic[row["text"]]]
+        assert all(mine[name] == row[name] for name in ("split", "view", "width", "height", "text"))
+        stated = {
+            name: {t["polarity"] for t in json.loads(row["triples"]) if t["finding"] == name} for name in OBSERVATIONS
+        }
+        for name in OBSERVATIONS:
+            value = mine[label_column(name)]
+            assert (value == 1) == ("positive" in stated[name]) and (value is None) == (not stated[name])
+    judged = build(root("mimic-cxr-jpg"), test_labels=True).frame.filter(split="test")
+    truth = {mimic[row["text"]]: row for row in native.iter_rows(named=True)}
+    for row in judged.iter_rows(named=True):
+        assert all(row[label_column(n)] == truth[row["study_id"]][label_column(n)] for n in OBSERVATIONS)
 
 
 def test_chexpert_tables_name_every_image_and_validation_is_certain(root: Root, native: pl.DataFrame) -> None:

@@ -100,8 +100,10 @@ def read_labels(path: Path, split: str) -> pl.DataFrame:
     return label_values(frame, path, tuple(own)).rename({"Path": "said", **own})
 
 
-def with_ids(frame: pl.DataFrame, path: Path, column: str) -> pl.DataFrame:
+def with_ids(frame: pl.DataFrame, path: Path, column: str, *, quoted: bool = True) -> pl.DataFrame:
     """``frame`` with ``patient_id``, ``study_id`` and ``image_id`` from the paths in ``column``.
+
+    quoted: as for :func:`wsrpn_vl.data.sources.tables.refuse_rows`.
 
     Raises: DataError for a path that does not end like ``patient00001/study1/view1_frontal.jpg``.
     """
@@ -112,6 +114,7 @@ def with_ids(frame: pl.DataFrame, path: Path, column: str) -> pl.DataFrame:
         column,
         pl.col(column).str.contains(_KEY).fill_null(False).not_(),
         "expected a path such as train/patient00001/study1/view1_frontal.jpg",
+        quoted=quoted,
     )
     return frame.with_columns(
         patient_id=parts[0],

@@ -97,11 +97,12 @@ def _rows(path: Path, texts: tuple[str, ...], demographics: bool) -> pl.DataFram
     """The table's rows: ids, ``said``, ``split``, people, the columns of words, and the protected ones if asked for."""
     further = DEMOGRAPHICS if demographics else ()
     frame = csv_frame(path, ("path_to_image", "split", *texts), (*_PEOPLE, "deid_patient_id", *further))
-    frame = with_ids(frame, path, "path_to_image")
+    frame = with_ids(frame, path, "path_to_image", quoted=False)
     other = pl.col("deid_patient_id").str.to_lowercase() != pl.col("patient_id")
-    refuse_rows(frame, path, "deid_patient_id", other, "not the patient of path_to_image; download the table again")
+    mend = "not the patient of path_to_image; download the table again"
+    refuse_rows(frame, path, "deid_patient_id", other, mend, quoted=False)
     split = pl.col("split").str.to_lowercase().replace_strict(_SPLITS, default=None, return_dtype=pl.String)
-    refuse_rows(frame, path, "split", split.is_null(), "use train, valid or test")
+    refuse_rows(frame, path, "split", split.is_null(), "use train, valid or test", quoted=False)
     return (
         frame.with_columns(split, *(_words(name) for name in texts))
         .drop("deid_patient_id")

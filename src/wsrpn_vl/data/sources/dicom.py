@@ -100,7 +100,6 @@ def build(
         )
     if shown:
         frame = frame.with_columns(pl.Series("path", [shown.link(film.path, film.image) for film in kept]))
-    left = sorted(found.left.items())
     return SourceTables(
         frame=frame,
         boxes=None,
@@ -109,16 +108,17 @@ def build(
         box_complete=dict.fromkeys(labels, False),
         boxed_classes=(),
         text_origin="report" if frame["text"].count() else "none",
-        notes=(
-            *notes,
-            *count_notes(
-                *((n, f"{what}, left out") for what, n in left),
-                (len(found.broken), "file that cannot be read, left out (see the .missing.txt list)"),
-                (frame["patient_id"].null_count(), "image of a patient unknown"),
-            ),
-        ),
+        notes=notes + _left_out(found, frame),
         missing=tuple(shown.link(path, pseudonym("f", path, salt)) if shown else path for path in found.broken) + gone,
         root=shown.folder if shown else None,
+    )
+
+
+def _left_out(found: _Found, frame: pl.DataFrame) -> tuple[str, ...]:
+    return count_notes(
+        *((n, f"{what}, left out") for what, n in sorted(found.left.items())),
+        (len(found.broken), "file that cannot be read, left out (see the .missing.txt list)"),
+        (frame["patient_id"].null_count(), "image of a patient unknown"),
     )
 
 

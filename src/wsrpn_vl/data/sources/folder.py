@@ -43,6 +43,7 @@ _TEXT = ("text", "report", "report_text", "caption")
 _PLAIN = (*_PATH, *_TEXT, "image_id", "split", "patient_id", "study_id", "view", "labels")
 _CLASSES = {slug(name): name for name in BY_NAME}
 _SPLIT_WORDS = {"validate": "val", "validation": "val", "valid": "val", "training": "train", "testing": "test"}
+_Labels = dict[str, list[int | None]]  # class -> label of each row
 _VALUES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
 
 
@@ -69,22 +70,11 @@ def build(
     images = Images(root, find_images(root))
     if not images.paths:
         raise DataError(f"{root}: no PNG, JPEG or DICOM file below this folder; give the folder of the images")
-    path = None if table.endswith(".json") else _table_path(root, table)
-    sheets = [root / table] if table.endswith(".json") else coco_files(root) if path is None else []
-    coco = read_coco(sheets, images.find, root) if sheets else None
-    if coco is not None:
-        rows, labels, missing, notes = _coco_rows(coco, images, box_complete)
-    elif path is not None:
-        rows, labels, missing, notes = _read(path, images)
-    else:
-        rows, labels = [{"path": p, "image_id": bare(p)} for p in images.paths], {}
-        missing, notes = (), ("no table in the folder: no labels, no splits",)
-        _plain_ids(rows)
-    if not rows:
-        raise DataError(f"{path or sheets[0]}: none of its {len(missing):,} images is below {root}; correct the paths")
-    if (coco or path) and "split" not in rows[0]:
+    coco, rows, labels, missing, notes = _read_all(root, table, images, box_complete)
+    if labels is not None and "split" not in rows[0]:
         _split(rows, val_share, test_share, seed)
     boxes, boxed, left_out = read_boxes(root, coco, images, rows, missing)
+    labels = labels or {}
     classes = tuple(c for c in BY_NAME if c in labels or c in boxed)
     dataset = name or root.resolve().name
     frame = _frame(root, rows, {c: labels.get(c, [None] * len(rows)) for c in classes}, dataset)
@@ -99,6 +89,23 @@ def build(
         notes=notes + left_out,
         missing=missing,
     )
+
+
+def _read_all(
+    root: Path, table: str, images: Images, complete: bool
+) -> tuple[Coco | None, list[dict], _Labels | None, tuple[str, ...], tuple[str, ...]]:
+    """The COCO files that are the table, and what :func:`_read` returns; labels None: there is no table."""
+    path = None if table.endswith(".json") else _table_path(root, table)
+    sheets = [root / table] if table.endswith(".json") else coco_files(root) if path is None else []
+    if path is None and not sheets:
+        rows = [{"path": p, "image_id": bare(p)} for p in images.paths]
+        _plain_ids(rows)
+        return None, rows, None, (), ("no table in the folder: no labels, no splits",)
+    coco = read_coco(sheets, images.find, root) if sheets else None
+    rows, labels, missing, notes = _coco_rows(coco, images, complete) if coco else _read(path or root, images)
+    if not rows:
+        raise DataError(f"{path or sheets[0]}: none of its {len(missing):,} images is below {root}; correct the paths")
+    return coco, rows, labels, missing, notes
 
 
 @dataclass(frozen=True)
@@ -144,9 +151,7 @@ def _columns(header: list[str], path: Path) -> _Columns:
     return _Columns(plain, classes, tuple(unused))
 
 
-def _read(
-    path: Path, images: Images
-) -> tuple[list[dict], dict[str, list[int | None]], tuple[str, ...], tuple[str, ...]]:
+def _read(path: Path, images: Images) -> tuple[list[dict], _Labels, tuple[str, ...], tuple[str, ...]]:
     """Rows with a file, their labels per class, the names without a file, and notes."""
     header, table = read_table(path)
     columns = _columns(header, path)
@@ -191,7 +196,7 @@ def _read(
 
 def _coco_rows(
     coco: Coco, images: Images, complete: bool
-) -> tuple[list[dict], dict[str, list[int | None]], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[list[dict], _Labels, tuple[str, ...], tuple[str, ...]]:
     """As :func:`_read`, of COCO files."""
     rows = [{"image_id": bare(row["path"]), **row} for row in coco.rows]
     _plain_ids(rows)
@@ -204,9 +209,7 @@ def _coco_rows(
     return rows, labels, tuple(coco.missing), notes
 
 
-def _merge(
-    values: list[dict[str, int | None]], listed: list[frozenset[str] | None], own: Iterable[str]
-) -> dict[str, list[int | None]]:
+def _merge(values: list[dict[str, int | None]], listed: list[frozenset[str] | None], own: Iterable[str]) -> _Labels:
     """Labels per class from the class columns, filled up from the lists of findings."""
     named = frozenset().union(*(present for present in listed if present))
     labels = {}
@@ -266,7 +269,7 @@ def _plain_ids(rows: list[dict]) -> None:
             row["image_id"] = row["path"]
 
 
-def _frame(root: Path, rows: list[dict], labels: dict[str, list[int | None]], dataset: str) -> pl.DataFrame:
+def _frame(root: Path, rows: list[dict], labels: _Labels, dataset: str) -> pl.DataFrame:
     paths = [row["path"] for row in rows]
     widths, heights = sizes(root, paths)
     columns = {

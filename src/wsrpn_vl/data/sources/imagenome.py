@@ -22,9 +22,10 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data.index import parse_view
+from wsrpn_vl.data.scene_graphs import Tally, Wish
 from wsrpn_vl.data.sources import imagenome_gold, imagenome_tables
 from wsrpn_vl.data.sources.imagenome_boxes import Affirmed, region_boxes
-from wsrpn_vl.data.sources.imagenome_graphs import SUFFIX, Tally, Wish, find_graphs, read_graphs
+from wsrpn_vl.data.sources.imagenome_graphs import SUFFIX, find_graphs, read_graphs
 from wsrpn_vl.data.sources.imagenome_rdf import RDF, read_rdf
 from wsrpn_vl.data.sources.imagenome_tables import Images
 from wsrpn_vl.data.sources.tables import SourceTables, count_notes
@@ -69,7 +70,7 @@ def build(
     """
     chosen = dict(part=part, splits=splits, words=words, text=text, nested=nested, unknown=unknown)  # noqa: C408
     for name, value in chosen.items():
-        lookup(f"{name}=", value, dict.fromkeys(_CHOICES[name]), DataError)
+        lookup(f"choice of {name}:", value, dict.fromkeys(_CHOICES[name]), DataError)
     if text == "phrases" and words == "rdf":
         raise DataError("words=rdf has no sentences; give text=none, or words=triples")
     if workers < 0:
@@ -133,6 +134,7 @@ def _tables(
         notes=notes,
         missing=missing,
         root=images.folder,
+        text_labels=CLASSES if frame["text"].null_count() < frame.height else (),  # both from the same sentences
     )
 
 

@@ -11,21 +11,12 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wsrpn_vl.data.scene_graphs import Place
 from wsrpn_vl.data.sources.tables import box_frame, clip_boxes
 from wsrpn_vl.text.regions import smallest
 
 SIDE = 224
 Box = tuple[float, float, float, float]
-
-
-class Place(NamedTuple):
-    """A box as stated: xyxy, in pixels of the original image, or of the 224 pixel frame."""
-
-    original: bool
-    x1: float
-    y1: float
-    x2: float
-    y2: float
 
 
 class Affirmed(NamedTuple):

@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data.index import parse_view
+from wsrpn_vl.data.scene_graphs import Place, Wish
 from wsrpn_vl.data.sources import imagenome_tables
-from wsrpn_vl.data.sources.imagenome_boxes import Affirmed, Padding, Place, region_boxes
-from wsrpn_vl.data.sources.imagenome_graphs import Wish
+from wsrpn_vl.data.sources.imagenome_boxes import Affirmed, Padding, region_boxes
 from wsrpn_vl.data.sources.imagenome_tables import Images
 from wsrpn_vl.data.sources.tables import SourceTables, count_notes, csv_frame, locate, numbers, refuse_rows
 from wsrpn_vl.labels import OBSERVATIONS

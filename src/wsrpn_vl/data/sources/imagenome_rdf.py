@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import ijson
 
-from wsrpn_vl.data.sources.imagenome_graphs import Tally, Wish, kept
+from wsrpn_vl.data.scene_graphs import Tally, Wish, kept
 from wsrpn_vl.errors import DataError, first_line
 from wsrpn_vl.progress import progress
 from wsrpn_vl.text.graph_phrases import phrases_of_rdf

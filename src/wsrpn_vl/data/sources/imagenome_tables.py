@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from wsrpn_vl.data.scene_graphs import Read, Tally, Wish, kept
 from wsrpn_vl.data.sources import mimic_files, mimic_tables
-from wsrpn_vl.data.sources.imagenome_graphs import Read, Tally, Wish, kept
 from wsrpn_vl.data.sources.tables import csv_frame, existing, locate, refuse_rows, sizes
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS, label_column

@@ -95,7 +95,7 @@ def build(
 
 
 def _entries(root: Path) -> pl.DataFrame:
-    """Rows of the label table, checked: image_id, path, patient_id, view, age, sex, impossible, a 0/1 label per class."""
+    """Rows of the label table, checked: ids, path, view, age, sex, impossible age, a 0/1 label per class."""
     path = next((root / name for name in ENTRY_FILES if (root / name).is_file()), None)
     if path is None:
         raise DataError(f"{root}: no {' or '.join(ENTRY_FILES)}; put NIH's label table there")

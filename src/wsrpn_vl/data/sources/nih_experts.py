@@ -1,7 +1,7 @@
 """Labels that Google's radiologists gave 4,376 images of ChestX-ray14 (Majkowska et al., Radiology 2020).
 
 Their table repeats NIH's columns and adds ``Fracture``, ``Pneumothorax``, ``Airspace opacity``, ``Nodule or mass`` (YES
-or NO) and ``Set Id`` (validation or test). NIH's own labels were read off reports by a program.
+or NO) and ``Set Id`` (val or test). NIH's own labels were read off reports by a program.
 """
 
 from __future__ import annotations

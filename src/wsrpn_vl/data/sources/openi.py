@@ -79,14 +79,6 @@ def build(
         _views(root, here, paths if check_files else [], view_table),
         split_by_hash([r.study_id for r in here], val_share, test_share, seed),
     )
-    notes = count_notes(
-        (len(named) - len(here), "image of the reports missing (see the .missing.txt list)"),
-        (sum(not report.images for report in reports), "report without an image, left out"),
-        (stored.strangers, "image file that no report names, left out"),
-        (stored.repeats, "image stored twice, the .png or the first by path is used"),
-        (frame["text"].null_count(), "image whose report has neither findings nor impression, without text"),
-        (int((frame["view"] == "UNK").sum()), "image of unknown view (view_table=FILE may tell it)"),
-    )
     return SourceTables(
         frame=with_plain(frame, "openi"),
         boxes=None,
@@ -95,7 +87,8 @@ def build(
         box_complete=dict.fromkeys(classes, False),
         boxed_classes=(),
         text_origin="report",
-        notes=(*notes, LICENCE),
+        notes=(*_notes(named, reports, stored, frame), LICENCE),
+        text_labels=classes if labels == "labeler" else (),
         missing=tuple(row.published for row in named if row.image_id not in stored.paths),
     )
 
@@ -122,6 +115,17 @@ class _Stored:
     paths: dict[str, str]
     strangers: int = 0
     repeats: int = 0
+
+
+def _notes(named: Sequence[_Named], reports: Sequence[Report], stored: _Stored, frame: pl.DataFrame) -> tuple[str, ...]:
+    return count_notes(
+        (len(named) - frame.height, "image of the reports missing (see the .missing.txt list)"),
+        (sum(not report.images for report in reports), "report without an image, left out"),
+        (stored.strangers, "image file that no report names, left out"),
+        (stored.repeats, "image stored twice, the .png or the first by path is used"),
+        (frame["text"].null_count(), "image whose report has neither findings nor impression, without text"),
+        (int((frame["view"] == "UNK").sum()), "image of unknown view (view_table=FILE may tell it)"),
+    )
 
 
 def _named(source: Path, reports: Sequence[Report]) -> list[_Named]:

@@ -1,21 +1,15 @@
-"""Open-I's MeSH codes, ``Opacity/lung/base/left/mild``: a term and its qualifiers, made into classes and triples.
-
-The table ``mappings/openi.csv`` names terms, and terms with one qualifier (``Cardiac Shadow/enlarged``). A code with
-such a qualifier anywhere goes by those rows; the others go by the term alone.
-"""
+"""Open-I's MeSH codes, ``Opacity/lung/base/left/mild``, made into labels and triples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.mesh import NORMAL, NOT_INDEXED, rows_of
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS
 from wsrpn_vl.text.triples import Triple
 
-NORMAL = "normal"
-SILENT = ("No Indexing", "Technical Quality of Image Unsatisfactory")  # say nothing of a finding
 _SIDES = ("left", "right", "bilateral")
 _PLACES = {  # qualifier -> place that may be on one side
     "base": "base",
@@ -59,23 +53,13 @@ def classes(approximate: bool = False) -> tuple[str, ...]:
 
 
 def classes_of(code: str, place: str, *, approximate: bool = False) -> tuple[str, ...]:
-    """Index classes that a code labels.
+    """Index classes that a code labels (:func:`wsrpn_vl.data.mesh.rows_of`).
 
-    place: file and report for the message. Raises: DataError for a term that the table does not know.
+    place: file and report for the message. Raises: DataError for a heading that the table does not know.
     """
-    term, *qualifiers = (part.strip() for part in code.split("/"))
-    rows = [native for q in qualifiers if _key(native := f"{term}/{q}") in _natives()]
-    found = [mapping.classes_of("openi", native, place, approximate=approximate) for native in rows or [term]]
-    return tuple(dict.fromkeys(c for held in found for c in held if c != NO_FINDING))
-
-
-@cache
-def _natives() -> frozenset[str]:
-    return frozenset(_key(name.native) for name in mapping.table("openi"))
-
-
-def _key(native: str) -> str:
-    return " ".join(native.casefold().split())
+    rows = rows_of(code, place)
+    held = (row.cls for row in rows if row.cls and (approximate or row.fit != "off"))
+    return tuple(dict.fromkeys(cls for cls in held if cls != NO_FINDING))
 
 
 def labels_of(
@@ -83,13 +67,13 @@ def labels_of(
 ) -> tuple[frozenset[str] | None, int | None]:
     """(positive classes, no finding) of a report; None where its codes say nothing.
 
-    Raises: DataError for an unknown term, or a report that is normal and has a finding.
+    Raises: DataError for an unknown heading, or a report that is normal and has a finding.
     """
     held = {code: classes_of(code, place, approximate=approximate) for code in codes}
-    told = [code for code in codes if code.strip() not in SILENT]
+    told = [code for code in codes if code.strip() not in NOT_INDEXED]
     if not told:
         return None, None
-    normal = [code for code in told if _key(code) == NORMAL]
+    normal = [code for code in told if code.strip() == NORMAL]
     positive = frozenset(c for code in told for c in held[code])
     if normal and positive:
         raise DataError(f"{place}: coded as normal and as {min(positive)}; correct the codes")

@@ -14,13 +14,16 @@ unsaid, or the list names nothing but ``exclude`` or ``suboptimal study``; absen
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.pixels import IMAGE_SUFFIXES
 from wsrpn_vl.data.sources import padchest_words as words
-from wsrpn_vl.data.sources.stored import Stored, find_stored, image_stem, split_by_hash
+from wsrpn_vl.data.sources.stored import Stored, find_stored, split_by_hash
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
     check_shares,
@@ -86,6 +89,7 @@ def build(
     stored, packed = _find(root, chosen, whole, check_files)
     here = chosen.join(stored.frame, on="image_id", how="inner", maintain_order="left")
     here = here.with_columns(split_by_hash(here["patient_id"].to_list(), val_share, test_share, seed))
+    spanish = ("the text is stemmed Spanish",) if text == "report" else ()
     if text == "none":
         here = here.with_columns(pl.lit(None, dtype=pl.String).alias("text"))
     classes = mapping.index_classes("padchest", approximate=approximate)
@@ -97,7 +101,7 @@ def build(
         box_complete=dict.fromkeys(classes, False),
         boxed_classes=(),
         text_origin="none" if text == "none" else "report",
-        notes=_notes(whole, frame, chosen, here) + stored.notes + packed,
+        notes=(*_notes(whole, frame, chosen, here), *stored.notes, *packed, *spanish),
         missing=stored.missing,
     )
 
@@ -136,7 +140,7 @@ def read_labels(path: Path, *, blank: str = "negative", approximate: bool = Fals
     label = _labels(table, path, blank, approximate)
     return table.select(
         pl.lit("padchest").alias("dataset"),
-        pl.Series("image_id", [image_stem(name) for name in table["ImageID"]], dtype=pl.String),
+        pl.col("ImageID").str.replace(rf"(?i)({'|'.join(map(re.escape, IMAGE_SUFFIXES))})$", "").alias("image_id"),
         pl.col("PatientID").alias("patient_id"),
         pl.col("StudyID").alias("study_id"),
         pl.col("Projection").str.to_uppercase().replace_strict(VIEWS).alias("view"),
@@ -181,26 +185,28 @@ def _cell(labels: str | None, by_sentence: str | None, place: str, approximate: 
     held: set[str] = set()
     for name in findings:
         bare = words.split_side(name)[0]
-        held |= set(mapping.classes_of("padchest", bare, f"{place}, Labels", approximate=approximate))
+        held.update(mapping.classes_of("padchest", bare, f"{place}, Labels", approximate=approximate))
     normal = words.NORMAL in names and not findings and "" not in names
     whole = "" not in names and (normal or (bool(findings) and "unchanged" not in names))
     no_finding = 1 if normal else 0 if findings else None
     triples = _triples(findings, by_sentence, place)
-    told = to_json(triples) if triples or whole else None
-    return sorted(held), no_finding, told, True, whole
+    return sorted(held), no_finding, _json(triples) if triples or whole else None, True, whole
 
 
-def _triples(findings: list[str], by_sentence: str | None, place: str) -> list[Triple]:
+_json = lru_cache(maxsize=65536)(to_json)  # of five lists of triples four are the same as another
+
+
+def _triples(findings: list[str], by_sentence: str | None, place: str) -> tuple[Triple, ...]:
     """Triples by sentence; findings that no sentence names follow without a place."""
-    triples: list[Triple] = []
+    triples: dict[Triple, None] = {}
     if by_sentence is not None:
         for names, locs in words.sentences(words.read_list(by_sentence, f"{place}, {SENTENCES}")):
-            triples += words.triples_of(names, locs, "padchest", f"{place}, {SENTENCES}")
+            triples |= dict.fromkeys(words.triples_of(names, locs, "padchest", f"{place}, {SENTENCES}"))
     told = {triple.finding for triple in triples}
     for name in findings:
         single = words.triples_of([name], (), "padchest", f"{place}, Labels")
-        triples += [triple for triple in single if triple.finding not in told]
-    return list(dict.fromkeys(triples))
+        triples |= dict.fromkeys(triple for triple in single if triple.finding not in told)
+    return tuple(triples)
 
 
 def _find(

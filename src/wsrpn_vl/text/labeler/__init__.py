@@ -2,6 +2,5 @@
 
 from wsrpn_vl.text.labeler.aggregate import aggregate, label_of, no_finding
 from wsrpn_vl.text.labeler.reading import Reading, label_reports, read_report, read_statements
-from wsrpn_vl.text.labeler.words import sentences
 
-__all__ = ["Reading", "aggregate", "label_of", "label_reports", "no_finding", "read_report", "read_statements", "sentences"]
+__all__ = ["Reading", "aggregate", "label_of", "label_reports", "no_finding", "read_report", "read_statements"]

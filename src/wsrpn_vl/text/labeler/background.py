@@ -1,4 +1,4 @@
-"""Statements beside the 13 observations: other disease, and normal chests. Tables only; words as ``words.plain``.
+"""Statements beside the 13 observations: other disease, and normal chests. Tables only; words as ``sentences.plain``.
 
 ``OTHER``: what blocks ``No Finding`` and labels nothing, as the hidden list of the CheXpert labeler does.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 OTHER_STEMS = (
     "emphysema copd chronic hyperinflat hyperexpan hyperaerat hyperlucen hyperdisten overinflat hypoinflat hypoventil low decreased "
-    "hernia calcif calcin scoliosis scolio kypho dextroscolio levoscolio granulom degenerat spondyl osteophyt osteopeni osteopor "
+    "hernia calcif calcin scoliosis scolio kypho dextroscolio levoscolio granulom degenerat spondyl osteophyt osteopeni osteopor osteodystroph end endplate "
     "tortuo ectasi ectatic unfold atheroscl arterioscl thickening tracheostom deform eventrat elevat flatten adenopath lymphadenopath "
     "bronchiect aneurysm disloc arthri sclero cyst bulla bullous bleb mastectom postsurg postoper surg lucen free pneumoperit "
     "pneumomediast hilar bihilar bronchit bronchiol asthma airway reactive cuffing contusion hematoma hemorrhage hypertens volume shift "
@@ -21,7 +21,7 @@ OTHER: tuple[str, ...] = (
     r"hyper(?:inflat|expan|aerat|lucen|disten)\w+", r"overinflat\w+", r"hyp(?:oinflat|ovent|oaerat|oexpan)\w+",
     r"(?:low(?! normal)|decreased|diminished|small|reduced) (?:\w+ )?(?:lung )?volumes?", r"lung volumes (?:are |remain |appear )?(?:\w+ ){0,3}(?:low(?! normal)|decreased|diminished|small)",
     r"volume loss", r"loss of (?:\w+ )?(?:volume|height)", r"hernia\w*", r"calcif\w+", r"calcin\w+", r"(?:\w+)?scoliosis", r"(?:\w+)?scoliotic",
-    r"kyphosis|kyphotic", r"granulom\w+", r"degenerat\w+", r"spondyl\w+", r"osteophyt\w+", r"osteopeni\w+", r"osteopor\w+", r"tortuo\w+", r"ectasia|ectatic",
+    r"kyphosis|kyphotic", r"granulom\w+", r"degenerat\w+", r"spondyl\w+", r"osteophyt\w+", r"osteopeni\w+", r"osteopor\w+", r"osteodystroph\w+", r"end ?plate changes", r"tortuo\w+", r"ectasia|ectatic",
     r"unfold\w+", r"athero\w+", r"arterioscl\w+", r"thicken\w+", r"tracheostom\w+", r"deform\w+", r"eventrat\w+",
     r"elevat\w+", r"flatten\w+", r"(?:lymph)?adenopath\w+", r"bronchiect\w+", r"aneurysm\w*", r"dislocat\w+", r"arthri\w+|arthropath\w+", r"sclero\w+",
     r"cysts?|cystic", r"bullae?|bullous|blebs?", r"mastectom\w+", r"post ?surgical|postsurg\w+|postoper\w+|post operat\w+", r"surgical(?:ly)?(?! )",

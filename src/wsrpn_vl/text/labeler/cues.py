@@ -1,6 +1,7 @@
-"""Words that deny or doubt what stands near them. Tables only; words as ``words.plain`` spells them.
+"""Words that deny or doubt what stands near them. Tables only; words as ``sentences.plain`` spells them.
 
 Kinds: ``none``: looks like a denial, and is none; ``drop``: what follows is asked for, feared or past, not seen;
+``dropped``: what stands before may not show;
 ``doubt first``, ``doubted first``: doubts that hold although a "no" is in them; ``deny``, ``doubt``: of what follows; ``denied``,
 ``doubted``: of what stands before.
 """
@@ -26,7 +27,7 @@ CUES: dict[str, tuple[str, ...]] = {
         r"(?:not|hasnt|havent) (?:\w+ly |been |any |much )*(?:changed?|different|increased|decreased|improved|worsened|progressed)",
         r"not without", r"not only", r"no (?:prior|previous|comparison\w*|old|recent)", r"no doubt", r"not limited",
         r"no further (?:evaluation|workup|imaging|follow)", r"without (?:comparison|priors?|contrast)",
-        r"(?:may|might|could|would) (?:\w+ )?(?:obscure|limit|benefit|help|accentuate)\w*",
+        r"(?:may|might|could|would) (?:\w+ )?(?:limit|benefit|help|accentuate)\w*",
         r"likely", r"negative (?:technique|pressure)",
     ),
     "doubt first": (
@@ -38,9 +39,12 @@ CUES: dict[str, tuple[str, ...]] = {
         rf"(?:{_BE} )?(?:would be )?(?:difficult|hard|impossible) to (?:\w+ly )?(?:exclude|rule out)$",
     ),
     "drop": (
-        r"if", r"(?:to|for|please) (?:further )?(?:evaluate|assess|exclude|rule out)(?: for)?", r"(?:evaluate|evaluation|assess|assessment) (?:for|of)",
-        r"history of", r"recommend\w*", r"in the (?:setting|presence) of", r"sensitiv\w+ (?:for|in|to)", r"(?:status )?post (?:\w+ )?(?:resolution|treatment) of",
+        r"if", r"(?:may|might|could|would) (?:\w+ )?(?:obscure|mask|hide|miss)", r"(?:to|for|please) (?:further )?(?:evaluate|assess|exclude|rule out)(?: for)?", r"(?:evaluate|evaluation|assess|assessment) for",
+        r"for (?:\w+ )?evaluation of", r"history of", r"recommend\w*", r"in the (?:setting|presence) of", r"sensitiv\w+ (?:for|in|to)", r"(?:status )?post (?:\w+ )?(?:resolution|treatment) of",
         r"inadequate(?:ly)? (?:for|to)",
+    ),
+    "dropped": (
+        r"(?:may|might|could|would|can) not (?:\w+ly )?be (?:\w+ly )?(?:seen|visible|visuali[sz]ed|demonstrated|detected|apparent|evident|shown)",
     ),
     "denied": (
         rf"(?:{_BE} )?(?:not|no longer|never) (?:\w+ly |been |well |definitely |currently |otherwise )*(?:seen|identified|present|evident|visuali[sz]ed|demonstrated|noted|appreciated|detected|apparent|visible|found|shown|recognized|observed|suspected|confirmed|in place|suggested)",
@@ -49,7 +53,7 @@ CUES: dict[str, tuple[str, ...]] = {
     ),
     "deny": (
         r"(?:\w+ )?resolution of", r"(?:\w+ )?(?:removal|clearing|drainage|disappearance|resolving) of", r"free (?:of|from)(?: any)?",
-        r"clear (?:of|from)", r"negative for", r"absen(?:ce|t)(?: of)?", r"devoid of", r"lack of", r"den(?:ies|y)", r"rather than", r"instead of",
+        r"clear (?:of|from)", r"clear(?= (?:airspace|focal|infiltrat|consolidat))", r"negative for", r"absen(?:ce|t)(?: of)?", r"devoid of", r"lack of", r"den(?:ies|y)", r"rather than", r"instead of",
         r"ruled out", r"rules? out", r"excludes?", r"fails? to \w+", r"failed to \w+", r"neither", r"nor", r"never", r"without", r"nothing", r"none",
         r"(?:do|does|did)? ?not (?:\w+ly )?(?:see|identify|demonstrate|show|have|reveal|suggest|indicate|appear|definitely)\w*", r"(?:is|are|was|were) not (?:an?|any)", r"no(?: longer)?",
         r"removed", r"resolved", r"extubated",
@@ -57,14 +61,14 @@ CUES: dict[str, tuple[str, ...]] = {
     "doubted": (
         rf"(?:{_BE} |remains? |also )+(?:\w+ly )?(?:possible|possibly|suspected|questioned|questionable|suggested|suspicious|favou?red|considered|equivocal|unlikely|less likely|probable)",
         r"(?:should|could|may|might|would|can) (?:also )?(?:be )?(?:considered|present|suspected|possible)",
-        r"(?:is|are) (?:also )?(?:a|an|in the|the)? ?(?:\w+ )?(?:consideration|possibility|concern|differential\w*|question)",
+        r"(?:is|are|would be|may be|could be) (?:also )?(?:a|an|in the|the)? ?(?:\w+ )?(?:consideration|possibility|concern|differential\w*|question)",
         r"versus", r"vs", r"as (?:can|could|may|might) be seen",
     ),
     "doubt": (
         r"borderline", r"possib\w+(?: of| for)?", r"probab\w+", r"presum\w+", r"questionable", r"questions?(?: of)?", r"questioned", r"suspect\w*", r"suspici\w+(?: of| for)?",
         r"concern\w*(?: for| of| about)?", r"worrisome(?: for)?", r"(?:may|might|could|would|can) (?:\w+ly )?(?:also )?(?:be|represent|reflect|indicate|include|have|suggest|relate|result|correspond|signify|mean|simulate)(?: \w+ to)?",
         r"may", r"might", r"could", r"favou?r\w*", r"consider(?!ing)\w*(?: of)?", r"differential(?: \w+){0,2}", r"maybe", r"perhaps", r"potential\w*", r"equivocal",
-        r"suggestion of", r"less likely", r"unlikely", r"rule out", r"correlat\w+ (?:\w+ )?(?:for|with)", r"correlation for",
+        r"suggestion of", r"less likely", r"unlikely", r"rule out", r"correlat\w+",
     ),
 }  # fmt: skip
 

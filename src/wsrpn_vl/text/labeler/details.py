@@ -10,32 +10,42 @@ from functools import lru_cache
 from wsrpn_vl.text.labeler import places
 from wsrpn_vl.text.labeler.mentions import KIND_IS_SAID
 from wsrpn_vl.text.labeler.scope import Mention, Scopes
-from wsrpn_vl.text.labeler.words import Table
+from wsrpn_vl.text.labeler.tables import Table
 
 _SIDE = r"(?:right|left|bilateral|both)"
-_ROWS = {
-    kind: tuple(rf"(?:{_SIDE}(?: sided)? )?(?:{zone})" for zone in zones) for kind, zones in places.ZONES.items() if kind != "side"
-}
 PLACES = Table(
     places.PLACES_STEMS,
-    {"whole": tuple(places.WHOLE), **_ROWS, "side": (rf"{_SIDE}(?: sided| lateral)?", r"bilaterally")},
+    {
+        "whole": tuple(places.WHOLE),
+        **{kind: [rf"(?:{_SIDE}(?: sided)? )?(?:{zone})" for zone in zones] for kind, zones in places.ZONES.items()},
+        "side": (rf"{_SIDE}(?: sided| lateral)?", "bilaterally"),
+    },
 )
 _SPELLING = tuple((re.compile(pattern), new) for pattern, new in places.SPELLING)
-_ADJECTIVE = re.compile(rf"\b(?:{'|'.join(sorted(places.MODIFIERS, key=len, reverse=True))}|\d+(?:\.\d+)? [cm]m)(?!\w)")
+_ADJECTIVE = re.compile(
+    rf"\b(?:{'|'.join(sorted(places.MODIFIERS, key=len, reverse=True))}|\d+(?:\.\d+)? [cm]m)(?!\w)"
+)
 _BEHIND = re.compile(rf"\b(?:{'|'.join(places.BEHIND)})(?!\w)")
 _DEVICE_SIDE = re.compile(rf"\b(?:{places.DEVICE_SIDES})(?!\w)")
-_HEAD_ENDS = re.compile(  # the noun phrase of a finding begins after the last of these
-    r"[,;:]|\b(?:is|are|was|were|has|have|may|might|could|in|at|on|over|within|with|from|to|due|for|suggest\w*|represent\w*"
-    r"|(?<!amount )(?<!area )(?<!areas )(?<!component )of|reflect\w*|there|which|that|show\w*|contain\w*|seen|noted|no|without|by|into|compatible|consistent)\b"
+_HEAD_BEGINS = re.compile(  # the noun phrase of a finding begins after the last of these
+    r"[,;:]|\b(?:is|are|was|were|has|have|may|might|could|in|at|on|over|within|with|from|to|due|for|suggest\w*"
+    r"|represent\w*|reflect\w*|there|which|that|show\w*|contain\w*|seen|noted|no|without|by|into|compatible|consistent"
+    r"|(?<!amount )(?<!area )(?<!areas )(?<!component )of)\b"
 )
-_LEADS = re.compile(r"\b(?:in|at|of|on|over|overlying|within|along|involv\w+|near|throughout|through|into|to|around|obscur\w+|project\w+|blunts?|terminat\w+|enters?|cours\w+|pass\w+|ends?|overl\w+)\b")
+_LEADS = re.compile(  # to a place behind the finding
+    r"\b(?:in|at|of|on|over|overl\w+|within|along|involv\w+|near|throughout|through|into|to|around|obscur\w+|project\w+"
+    r"|blunts?|terminat\w+|enters?|cours\w+|pass\w+|ends?)\b"
+)
 _AND = re.compile(r" ?,?(?: (?:and|or|the|in|at|also))* ?")
-_LINK = re.compile(r"\b(?:consistent|compatible|represent\w*|suggest\w*|due|reflect\w*|from|keeping|likely|which|concern\w*|those)\b")
+_LINK = re.compile(  # "opacity in the left base consistent with pneumonia": the place holds for both
+    r"\b(?:consistent|compatible|represent\w*|suggest\w*|due|reflect\w*|from|keeping|likely|which|concern\w*|those)\b"
+)
+_LONGEST_PHRASE = 80  # characters of a noun phrase before its noun
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Words of a place: its kind, where they are, how the triples spell it."""
+    """A place in a sentence. kind: of ``places.ZONES``; words: as the triples spell it."""
 
     kind: str
     start: int
@@ -45,107 +55,133 @@ class Place:
 
 def find_places(sentence: str) -> list[Place]:
     """All places named, from left to right."""
-    return [Place(*_known(kind, sentence[a:b])[:1], a, b, _known(kind, sentence[a:b])[1]) for kind, a, b in PLACES.find(sentence)]
+    found = PLACES.find(sentence)
+    return [Place(kind, a, b, words) for row, a, b in found for kind, words in (_spelt(row, sentence[a:b]),)]
+
+
+class Neighbours:
+    """The mentions of a sentence and the places between them: what is said of each mention."""
+
+    def __init__(self, scopes: Scopes, mentions: Sequence[Mention], found: Sequence[Place]) -> None:
+        self._scopes, self._sentence = scopes, scopes.sentence
+        self._mentions, self._places = mentions, found
+
+    def told(self, mention: Mention) -> list[tuple[str, tuple[str, ...]]]:
+        """(location, modifiers) of a mention, one for each place it is said to be in; location "" for none."""
+        before = max((m.end for m in self._mentions if m.end <= mention.start), default=0)
+        after = min((m.start for m in self._mentions if m.start >= mention.end), default=len(self._sentence))
+        head = self._head(before, mention)
+        own = self._where(mention, before, after, head)
+        behind = [m[0] for m in _BEHIND.finditer(self._sentence, mention.end, after)]
+        kind = self._kind(mention)
+        inside = [p for p in own if head <= p.start < mention.start]
+        if len(inside) > 1 and mention.finding != "Support Devices":  # "small right and moderate left effusions"
+            marks = [head, *(p.end for p in inside)]
+            shared = self._adjectives(marks[-1], mention.end)
+            return [
+                (p.words, _once(kind, self._adjectives(begin, p.start), shared, behind))
+                for begin, p in zip(marks, inside, strict=False)
+            ]
+        how = _once(kind, self._looks(head, mention), behind)
+        return [(words, how) for words in _closest([p.words for p in own])]
+
+    def _head(self, before: int, mention: Mention) -> int:
+        """Where the noun phrase of ``mention`` begins."""
+        begin = max(before, mention.start - _LONGEST_PHRASE)
+        for found in _HEAD_BEGINS.finditer(self._sentence, begin, mention.start):
+            begin = found.end()
+        return begin
+
+    def _where(self, mention: Mention, before: int, after: int, head: int) -> list[Place]:
+        """Places before the noun, else behind it, else where the clause began."""
+        if mention.part is not None or mention.finding not in places.FITTING:
+            return []
+        fitting = [p for p in self._places if self._fits(p, mention)]
+        own = [p for p in fitting if p.start >= head and p.end <= mention.end]
+        if not own or (mention.finding == "Support Devices" and all(p.kind == "side" for p in own)):
+            own = self._behind(mention, after, fitting) or own  # where a device ends says more than its side
+        if own:
+            return own
+        earlier = [
+            p for p in fitting if p.end <= mention.start and not self._scopes.wall_between(p.start, mention.start)
+        ]
+        near = [p for p in earlier if p.start >= before]
+        linked = before and _LINK.search(self._sentence, before, mention.start)
+        return near[-1:] or (earlier[-1:] if linked else [])
+
+    def _behind(self, mention: Mention, after: int, fitting: Sequence[Place]) -> list[Place]:
+        """The first place behind a mention, if words lead to it, and those joined to that."""
+        far = [p for p in fitting if mention.end <= p.start and p.end <= after]
+        stops = [at for at in self._scopes.hard_breaks if at > mention.end]
+        far = [p for p in far if not self._scopes.wall_between(mention.end, p.start) and not (stops and p.start >= stops[0])]
+        if not far or not (far[0].words == "bilateral" or _LEADS.search(self._sentence, mention.end, far[0].end)):
+            return []
+        own = far[:1]
+        for place in far[1:]:
+            if not _AND.fullmatch(self._sentence, own[-1].end, place.start):
+                break
+            own.append(place)
+        return own
+
+    @staticmethod
+    def _fits(place: Place, mention: Mention) -> bool:
+        in_name = mention.finding == "Support Devices" and mention.start <= place.start < mention.end
+        return place.kind in places.FITTING[mention.finding] and place.words != "lung" and not in_name
+
+    def _kind(self, mention: Mention) -> list[str]:
+        """The thing itself for classes of several things, the state for those that say little."""
+        if mention.finding in KIND_IS_SAID and mention.part is None:
+            return [_written(self._sentence[mention.start : mention.end])]
+        state = mention.kind.partition("/")[0]
+        return [state] if state in ("stable", "borderline") else []
+
+    def _looks(self, head: int, mention: Mention) -> list[str]:
+        if mention.finding == "Support Devices":
+            return [_written(m[0]) for m in _DEVICE_SIDE.finditer(self._sentence, head, mention.start)]
+        return self._adjectives(head, mention.end)
+
+    def _adjectives(self, begin: int, end: int) -> list[str]:
+        return [places.MODIFIERS.get(m[0], m[0]) for m in _ADJECTIVE.finditer(self._sentence, begin, end)]
+
+
+def _once(*parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for part in parts for word in part))
+
+
+def _closest(words: Sequence[str]) -> list[str]:
+    """Without sides that a closer place says already; [""] for none."""
+    fine = [w for w in words if w not in ("right", "left", "bilateral")]
+    return list(dict.fromkeys(fine or words)) or [""]
 
 
 @lru_cache(maxsize=4096)
-def _known(kind: str, words: str) -> tuple[str, str]:
-    if kind == "whole":
-        return places.WHOLE[words]
+def _spelt(row: str, words: str) -> tuple[str, str]:
+    """Kind and spelling of a place's words."""
     if words in places.WHOLE:
         return places.WHOLE[words]
+    if row == "device":
+        return row, _zone(words)
     side, _, zone = words.partition(" ")
     if side not in ("right", "left", "bilateral", "both"):
         side, zone = "", words
-    zone = zone.removeprefix("sided").removeprefix("lateral").strip() if kind == "side" else zone.removeprefix("sided ")
-    if kind == "device":
-        return kind, _spelt(words)
-    zone = _spelt(zone)
+    zone = "" if row == "side" else _zone(zone.removeprefix("sided "))
+    both = side in ("both", "bilateral")
     if not zone:
-        return "side", "bilateral" if side == "both" else side
-    if side in ("both", "bilateral"):
-        return kind, "both lungs" if zone == "lung" else f"bilateral {_plural(zone)}"
-    return kind, f"{side} {zone}".strip() if zone != "lingula" else zone
+        return "side", "bilateral" if both else side
+    if both:
+        return row, "both lungs" if zone == "lung" else f"bilateral {_plural(zone)}"
+    return row, zone if zone == "lingula" else f"{side} {zone}".strip()
 
 
-def _spelt(zone: str) -> str:
+def _zone(words: str) -> str:
     for pattern, new in _SPELLING:
-        zone = pattern.sub(new, zone)
-    return zone
+        words = pattern.sub(new, words)
+    return words
 
 
 def _plural(zone: str) -> str:
     head, _, last = zone.rpartition(" ")
     return f"{head} {places.PLURALS.get(last, last if last.endswith('s') else f'{last}s')}".strip()
-
-
-def locations(mention: Mention, mentions: Sequence[Mention], found: Sequence[Place], scopes: Scopes) -> list[str]:
-    """Where a finding is said to be: before its noun, behind it, else where the clause began; [""] if nowhere."""
-    if mention.part is not None or mention.finding in ("Cardiomegaly", "Enlarged Cardiomediastinum"):
-        return [""]
-    kinds = places.FITTING[mention.finding]
-    fitting = [p for p in found if p.kind in kinds and not (p.words == "lung" or p.words in ("right", "left") and _in_name(p, mention))]
-    if not fitting:
-        return [""]
-    sentence = scopes.sentence
-    before = max((m.end for m in mentions if m.end <= mention.start), default=0)
-    after = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
-    head = head_start(sentence, before, mention)
-    own = [p for p in fitting if p.start >= head and p.end <= mention.end]
-    if not own or (mention.finding == "Support Devices" and all(p.kind == "side" for p in own)):
-        behind = [p for p in fitting if p.start >= mention.end and p.end <= after and not scopes.wall_between(mention.end, p.start)]
-        behind = [p for p in behind if not any(mention.end < b <= p.start for b in scopes.hard_breaks)]
-        if behind and (_LEADS.search(sentence, mention.end, behind[0].end) or behind[0].words == "bilateral"):
-            own = behind[:1]  # where a device ends says more than the side it comes from
-            for place in behind[1:]:
-                if not _AND.fullmatch(sentence, own[-1].end, place.start):
-                    break
-                own.append(place)
-    if not own:
-        earlier = [p for p in fitting if p.end <= mention.start and not scopes.wall_between(p.start, mention.start)]
-        near = [p for p in earlier if p.start >= before]
-        if near:
-            own = near[-1:]
-        elif earlier and before and _LINK.search(sentence, before, mention.start):
-            own = earlier[-1:]
-    return _closest([p.words for p in own]) or [""]
-
-
-def _in_name(place: Place, mention: Mention) -> bool:
-    return mention.finding == "Support Devices" and mention.start <= place.start < mention.end
-
-
-def _closest(words: Sequence[str]) -> list[str]:
-    """Without sides that a place beside them says already."""
-    fine = [w for w in words if w not in ("right", "left", "bilateral")]
-    return list(dict.fromkeys(fine or words))
-
-
-def head_start(sentence: str, before: int, mention: Mention) -> int:
-    """Where the noun phrase of ``mention`` begins."""
-    begin = max(before, mention.start - 80)
-    for found in _HEAD_ENDS.finditer(sentence, begin, mention.start):
-        begin = found.end()
-    return begin
-
-
-def modifiers(mention: Mention, mentions: Sequence[Mention], sentence: str) -> tuple[str, ...]:
-    """Adjectives before the noun or the state, the thing itself for classes of several things, and phrases behind."""
-    before = max((m.end for m in mentions if m.end <= mention.start), default=0)
-    after = min((m.start for m in mentions if m.start >= mention.end), default=len(sentence))
-    out = []
-    if mention.finding in KIND_IS_SAID and mention.kind == "plain":
-        out.append(_written(sentence[mention.start : mention.end]))
-    begin = head_start(sentence, before, mention)
-    if mention.finding == "Support Devices":
-        out += [_written(m[0]) for m in _DEVICE_SIDE.finditer(sentence, begin, mention.start)]
-    else:
-        for found in _ADJECTIVE.finditer(sentence, begin, mention.end):
-            out.append(places.MODIFIERS.get(found[0], found[0]))
-    if mention.kind.startswith(("stable", "borderline")):
-        out.append(mention.kind.partition("/")[0])
-    out += [m[0] for m in _BEHIND.finditer(sentence, mention.end, after)]
-    return tuple(dict.fromkeys(out))
 
 
 def _written(words: str) -> str:

@@ -1,4 +1,4 @@
-"""Phrases that name a finding. Tables only; words as ``words.plain`` spells them: no hyphens, ``air space`` one word.
+"""Phrases that name a finding. Tables only; words as ``sentences.plain`` spells them: no hyphens, ``air space`` one word.
 
 ``MENTIONS``: observation -> kind of mention -> phrases. Kinds: ``plain``: there, unless a cue says otherwise;
 ``hint``: no more than a possibility; ``normal``: said only to be denied ("no acute bony abnormality"); ``cancel``:
@@ -8,7 +8,10 @@ sounds like the finding, and is none; ``part``: said of a device, and a device i
 from __future__ import annotations
 
 _LUNG = r"(?:lung|pulmonary|parenchymal|airspace|alveolar|interstitial)"
-_FLUID = r"(?:pleural fluid|fluid)"
+_FLUID = (
+    r"(?:(?:pleural|layering|loculated|localized|dependent|subpulmonic|free pleural) (?:\w+ )?fluid"
+    r"|fluid (?:\w+ ){0,4}?(?:fissures?|pleural \w+)|fluid blunts|pleural based fluid)"
+)
 
 MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "Enlarged Cardiomediastinum": (
@@ -34,7 +37,7 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Lung Opacity": (
-        "opaci opaque infiltrat airspace alveolar densit translucenc interstitial reticul scar cicatri ground markings "
+        "opaci opaque infiltrat airspace alveolar densit translucenc interstiti reticul scar cicatri ground markings "
         "peribronchial bronchial parenchymal fibro",
         {
             "cancel": (
@@ -50,7 +53,7 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
                 r"decreased translucency", r"increased (?:\w+ )?densit\w+", r"densit(?:y|ies)",
                 r"interstitial (?!edema)(?:\w+ )?(?:markings?|pattern|lung|disease|prominence|thickening|changes?|process|densit\w+)",
                 r"(?:prominence|prominent|increased?|coarsened|coarse|thickened|thickening)"
-                r" (?:of the |in the )?(?:\w+ )?(?:interstitial|interstitium|lung|pulmonary|bronchovascular) ?\w*",
+                r" (?:of the |in the )?(?:\w+ )?(?:interstiti\w+|(?:lung|bronchovascular|pulmonary) markings?)(?: markings?| prominence)?",
                 r"reticular (?:\w+ )?(?:pattern|markings?|changes?|densit\w+|opaci\w+)", r"reticul(?:ation|ations|onodular)",
                 r"peribronchial (?:wall )?thickening", r"bronchial wall thickening",
                 r"(?:parenchymal )?scar(?:ring|s)?", r"ground glass",
@@ -59,16 +62,18 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Lung Lesion": (
-        "mass nodul lump cavit carcinoma neoplas tumor metasta malignan lesion cancer",
+        "mass nodul lump cavit lucent lytic carcinoma neoplas tumor metasta malignan lesion cancer",
         {
             "cancel": (
                 r"calcified (?:\w+ ){0,2}nodul\w*", r"massive(?:ly)?", r"nodular (?:liver|contour)",
+                r"(?:thoracic|chest|abdominal|peritoneal|pleural|nasal|oral) cavit(?:y|ies)",
+                r"(?:lucent|expansile) (?:\w+ )?lesions?",
                 r"(?:breast|chest wall|soft tissue|abdominal|renal|thyroid|mediastinal|hilar|bony?|bone|osseous|lytic"
                 r"|blastic|sclerotic) (?:\w+ )?(?:mass(?:es)?|nodul\w+|lesions?|metasta\w+)",
             ),
             "plain": (
-                r"mass(?:es)?(?: lesion)?", r"nodular (?:\w+ )?(?:densit\w+|opaci\w+|lesions?|shadows?|focus|foci)",
-                r"nodul(?:e|es|arity)", r"lumps?", r"cavitary (?:\w+ )?lesions?", r"cavitation",
+                r"mass(?:es)?(?: lesion)?", r"nodular (?:\w+ ){0,4}?(?:densit\w+|opaci\w+|lesions?|shadows?|focus|foci)",
+                r"nodul(?:e|es|arity)", r"lumps?", r"cavitary (?:\w+ )?lesions?", r"cavitation", r"cavit(?:y|ies)",
                 r"carcinoma\w*", r"neoplas\w+", r"tumou?rs?", r"malignan\w+", r"metasta\w+",
                 rf"{_LUNG} (?:\w+ )?lesions?", r"lesions?", r"lung cancer",
             ),
@@ -148,8 +153,12 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "Fracture": (
-        "fracture bony bone osseous oseous skelet cortical",
+        "fracture catheter lead leads screw wire hardware plate rod bony bone osseous oseous skelet cortical",
         {
+            "cancel": (
+                r"(?:catheter|leads?|screws?|wires?|hardware|plates?|rods?) (?:is |are )?fractur\w+",
+                r"fractur\w+ (?:of )?(?:the )?(?:\w+ ){0,3}(?:catheter|leads?|screws?|wires?|hardware|plates?|rods?)",
+            ),
             "plain": (r"fractur(?:e|es|ed)(?: deformit\w+)?", r"cortical disruption"),
             "normal": (
                 r"(?:bony?|o?sseous|oseous|skeletal|bone)(?: or soft tissue)? ?(?:\w+ ){0,2}"
@@ -160,13 +169,13 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "Support Devices": (
         "pacer pacemaker pacing line lines picc tube tubes valve catheter hardware arthroplast icd aicd defibrillat device "
         "drain plate plates screw screws cannula apparatus coil coils support equipment mediport port portacath "
-        "sternotomy wire wires lead leads prosthe stent stents rod rods pump cable cables swan "
+        "sternotomy wire wires lead leads prosthe stent stents rod rods tubing shunt vp neurostim pump cable cables swan "
         "intubat tracheostom stimulator filter electrode generator anchor occluder tip tips",
         {
             "cancel": (
-                r"(?:pleural|fissure|midclavicular|septal|kerley|b|skin|mediastinal|fracture|air fluid|suture) lines?",
+                r"(?:pleural|lung|fissure|midclavicular|septal|kerley|b|skin|mediastinal|fracture|air fluid|suture) lines?",
                 r"visceral pleural line", r"line (?:placement|position) (?:is )?(?:not|none)",
-                r"heart valves?", r"valve (?:calcif\w+|disease)", r"end plates?", r"endplates?",
+                r"heart valves?", r"(?:\w+ )?valve (?:calcif\w+|disease|surgery|repair)", r"end plates?", r"endplates?",
                 r"support (?:the|of|this|a)", r"plate ?like", r"line of", r"in line", r"portable", r"leads? to",
                 r"portal", r"air bronchogram lines",
             ),
@@ -177,20 +186,20 @@ MENTIONS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
                 r"|thoracostomy|tracheostomy|dobbhoff|gastric|gastrostomy|jejunostomy|pleural|drainage) (?:tubes?|drains?|catheters?)",
                 r"(?:swan ganz|pulmonary artery|pulmonary arterial|central venous|venous|dialysis|pigtail|port|picc|hickman"
                 r"|indwelling|tunneled|infusion|ventriculoperitoneal|vp) (?:\w+ ){0,2}?(?:catheters?|lines?|shunts?)",
-                r"port ?a ?caths?", r"mediports?", r"portacaths?", r"infuse?aports?", r"chest ports?", r"ports?",
+                r"port ?a ?caths?", r"mediports?", r"portacath(?:eter)?s?", r"infuse?aports?", r"chest ports?", r"ports?",
                 r"(?:median |midline )?(?:sternotomy|sternal) (?:\w+ )?(?:wires?|sutures|cerclage \w+)",
                 r"(?:spinal|surgical|orthopedic|fixation|fusion|metallic) hardware", r"hardware",
                 r"(?:prosthetic|mechanical|artificial|replaced|aortic|mitral|tricuspid) (?:\w+ ){0,2}?(?:valves?|prosthes[ie]s)",
                 r"valves?(?: replacements?| prosthes[ie]s)?", r"arthroplast\w+", r"prosthes[ie]s",
                 r"stents?", r"catheters?", r"prosthetic \w+", r"(?:\w+ )?generators?", r"anchors?", r"occluders?",
                 r"(?:support|monitoring) (?:and support )?equipment", r"support apparatus", r"cannulas?", r"apparatus",
-                r"screws?", r"plates?", r"rods?", r"coils?", r"(?:pacer |pacemaker |pacing |monitor |ekg |ecg |cardiac )leads?", r"(?:electronic |nerve |cord )?stimulators?",
+                r"screws?", r"plates?", r"rods?", r"coils?", r"(?:pacer |pacemaker |pacing |monitor |ekg |ecg |cardiac )leads?", r"(?:\w+ )?(?:neuro)?stimulators?", r"(?:\w+ )?shunt(?: tubing| catheter)?", r"tubing",
                 r"(?:ivc|caval|vena cava) filters?", r"swan ganz(?: catheters?)?", r"intubat(?:ed|ion)",
                 r"tracheostomy", r"cerclage wires?", r"pacemaker wires?", r"pumps?", r"aicd", r"electrodes?",
             ),
             "part": (
                 r"leads?", r"wires?", r"tubes?", r"lines?", r"drains?", r"(?:support |medical |pacing )?devices?",
-                r"tips? (?:\w+ ){0,5}?(?:svc|cava|caval|cavoatrial|atrium|carina|stomach|ventricle)",
+                r"tips? (?:(?!catheter|tube|line|picc|port)\w+ ){0,7}?(?:svc|cava|caval|cavoatrial|atrium|carina|stomach|ventricle)",
             ),
         },
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wsrpn_vl.text.labeler import states
 from wsrpn_vl.text.labeler.scope import Mention, Scopes
-from wsrpn_vl.text.labeler.words import Table
+from wsrpn_vl.text.labeler.tables import Table
 
 PARTS = Table(states.PARTS_STEMS, states.PARTS)
 STATES = Table(states.STATES_STEMS, states.STATES)
@@ -18,6 +18,9 @@ _OF_NOUN = re.compile(r"(?: (?!is|are|and|or|in|at|with|by|for|from|since|the|co
 _FEW = re.compile(r"(?: (?!and|or|with|is|are|was|were|by)\w+){0,3} ?")
 _JOINED = re.compile(r" ?,?(?: (?:and|or|the|with))*(?: (?!is|are|was|were|no|not|without)\w+){0,2} ?")
 _BESIDE = re.compile(r" ?,?(?: (?:and|or|to|in|but|of|with|for|at|size|contour|is|are|appears?|remains?|\w+ly|the))* ?")
+_THEN = re.compile(r"(?: (?!is|are|was|were|with|by|from)\w+){0,4} (?:and|but) ?")  # "similar to the prior study and normal"
+_AND_NOUN = re.compile(r"(?: \w+){0,2} and(?: \w+){1,2} ?")  # "enlarged and tortuous calcified (aorta)"
+_LIST = re.compile(r" ?,?(?: (?:and|or|the|with|as|well))*(?: (?!is|are|was|were|by|in)\w+){0,2} ?")
 
 
 @dataclass(slots=True)
@@ -73,25 +76,33 @@ def _bind(sentence: str, parts: Sequence[_Part], told: Sequence[tuple[str, int, 
             if lending and not (_FEW if not last else _JOINED).fullmatch(sentence, end, event.start):
                 lending = []
             event.lent += lending
-            waiting = [event] if lending else [*waiting, event]
+            listed = not waiting or _LIST.fullmatch(sentence, waiting[-1].end, event.start)
+            waiting = [*waiting, event] if listed and not lending else [event]
             last = [event] if lending else last
             end = event.end
             continue
         following = events[number + 1][1] if number + 1 < len(events) else None
         waiting = [p for p in waiting if start - p.end < _FAR]
-        noun_next = isinstance(following, _Part) and bool(_FEW.fullmatch(sentence, event[2], following.start))
+        noun_next = isinstance(following, _Part) and _is_noun_of(sentence, event, following)
         attribute = noun_next and not (waiting and _VERB.search(sentence, waiting[-1].end, start))
         if waiting and not attribute:
             for part in waiting:
                 part.told.append(event)
             waiting, last, lending = [], waiting, []
-        elif last and not noun_next and not lending and _BESIDE.fullmatch(sentence, end, start):
+        elif last and not noun_next and not lending and (
+            _BESIDE.fullmatch(sentence, end, start) or _THEN.fullmatch(sentence, end, start)
+        ):
             for part in last:
                 part.told.append(event)
         else:
-            close = bool(lending) and _FEW.fullmatch(sentence, end, start)
+            close = bool(lending) and _BESIDE.fullmatch(sentence, end, start)
             waiting, last, lending = [], [], [*(lending if close else []), event]
         end = event[2]
+
+
+def _is_noun_of(sentence: str, state: tuple[str, int, int], part: _Part) -> bool:
+    near = _FEW.fullmatch(sentence, state[2], part.start)
+    return bool(near or (part.name == "none" and _AND_NOUN.fullmatch(sentence, state[2], part.start)))
 
 
 def _meanings(part: _Part) -> list[Mention]:

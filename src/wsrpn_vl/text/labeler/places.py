@@ -1,4 +1,4 @@
-"""Words for where a finding is and how it looks. Tables only; words as ``words.plain`` spells them."""
+"""Words for where a finding is and how it looks. Tables only; words as ``sentences.plain`` spells them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ ZONES: dict[str, tuple[str, ...]] = {
         r"(?:lung )?(?:bases?|basal|basilar)(?: lungs?)?", r"(?:lung )?(?:apex|apices|apical)", r"perihilar(?: regions?| lungs?)?", r"hilar(?: region)?",
         r"lingular?", r"retrocardiac(?: region| space)?", r"lungs?(?: fields?)?",
     ),
-    "side": (r"sided", r"lateral(?:ly)?"),
 }  # fmt: skip
 WHOLE: dict[str, tuple[str, str]] = {  # words that say side and zone in one: kind, place
     "bibasilar": ("lung", "bilateral bases"),

@@ -12,8 +12,9 @@ from wsrpn_vl.text.labeler import background, details, mentions, states
 from wsrpn_vl.text.labeler.aggregate import aggregate
 from wsrpn_vl.text.labeler.parts import PARTS, part_mentions
 from wsrpn_vl.text.labeler.scope import CUES, Mention, Scopes
-from wsrpn_vl.text.labeler.words import Anchors, Table, sentences
+from wsrpn_vl.text.labeler.tables import Anchors, Table
 from wsrpn_vl.text.sections import describing_parts, without_titles
+from wsrpn_vl.text.sentences import sentences
 from wsrpn_vl.text.triples import Triple
 
 _FINDINGS = tuple((name, Table(stems, rows)) for name, (stems, rows) in mentions.MENTIONS.items())
@@ -79,7 +80,7 @@ def label_reports(texts: Sequence[str], workers: int = 0) -> list[Reading]:
 
 @lru_cache(maxsize=65_536)
 def read_sentence(sentence: str) -> _Said:
-    """Statements of one sentence in the form of ``words.sentences``; reports repeat many, so that a memo pays."""
+    """Statements of one sentence in the spelling of ``sentences.plain``; reports repeat many, so that a memo pays."""
     bits = _ANCHORS.of(sentence)
     found = [m for name, table in _FINDINGS if bits & _BIT[id(table)] for m in _mentions(name, table, sentence)]
     has_parts, has_other = bits & _BIT[id(PARTS)], bits & _BIT[id(_OTHER)]
@@ -112,7 +113,7 @@ def _sorted(found: Iterable[Mention]) -> list[Mention]:
 
 def _triples(found: Sequence[Mention], scopes: Scopes, sentence: str, has_places: bool) -> tuple[Triple, ...]:
     out: list[Triple] = []
-    where = details.find_places(sentence) if has_places and found else []
+    near = details.Neighbours(scopes, found, details.find_places(sentence) if has_places and found else [])
     for mention in found:
         polarity = _final(mention)
         if not polarity:
@@ -120,8 +121,7 @@ def _triples(found: Sequence[Mention], scopes: Scopes, sentence: str, has_places
         if polarity == "negative":
             out.append(Triple(mention.finding, "", (), polarity))
             continue
-        how = details.modifiers(mention, found, sentence)
-        out += [Triple(mention.finding, place, how, polarity) for place in details.locations(mention, found, where, scopes)]
+        out += [Triple(mention.finding, place, how, polarity) for place, how in near.told(mention)]
         if mention.finding == "Edema" and any(word in sentence[mention.start : mention.end] for word in _HEART_FAILURE):
             out.append(Triple("Cardiomegaly", polarity="uncertain"))
     return tuple(dict.fromkeys(out))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsrpn_vl.text.labeler import cues
-from wsrpn_vl.text.labeler.words import Table
+from wsrpn_vl.text.labeler.tables import Table
 
 CUES = Table(cues.CUES_STEMS, cues.CUES)
 _WALL = re.compile(cues.WALLS)
@@ -23,7 +23,7 @@ _NOT_JOINED = re.compile(
     r"|compatible|reflect\w*|at|on|show\w*|there|also)\b"
 )
 _JOINT = re.compile(r",|\b(?:and|or|nor|versus|vs)\b")
-_GONE = re.compile(r"remov|resol")  # "removal of the right line and left drain"
+_GONE = re.compile(r"remov|resol|differential")  # reach over lists with "and": "removal of the right line and left drain"
 _OR = re.compile(r"\bor\b")
 _FEW_WORDS = re.compile(r"(?: ?\w+){0,2} ?")
 
@@ -72,7 +72,7 @@ class Scopes:
 
     @staticmethod
     def _polarity(kinds: set[str]) -> str:
-        if "drop" in kinds:
+        if kinds & {"drop", "dropped"}:
             return ""
         if "doubt first" in kinds or "doubted first" in kinds:
             return "uncertain"
@@ -82,7 +82,7 @@ class Scopes:
 
     def _reach(self, cue: tuple[str, int, int], mentions: Sequence[Mention]) -> tuple[str, set[int]]:
         kind, start, end = cue
-        backward = kind in ("denied", "doubted", "doubted first")
+        backward = kind in ("denied", "doubted", "doubted first", "dropped")
         before, after = self._before(start, mentions), self._after(kind, start, end, mentions)
         if backward:
             return kind, (before or after) | (after if self.sentence[start:end] in ("versus", "vs") else set())
@@ -126,7 +126,7 @@ class Scopes:
         """Of "atelectasis or pneumonia", neither is certain."""
         for first, second in zip(mentions, mentions[1:], strict=False):
             if first.finding != second.finding and "positive" in (first.polarity, second.polarity):
-                between = self.sentence[first.end : second.start]
+                between = self.sentence[min(first.end, second.start) : max(first.end, second.start)]
                 sure = {"", "Support Devices"} & {first.finding, second.finding}
                 if len(between) < 40 and not sure and _OR.search(between) and self.joined(first, second):
                     first.polarity = "uncertain" if first.polarity == "positive" else first.polarity

@@ -1,4 +1,4 @@
-"""Parts of the body and the words for how they are. Tables only; words as ``words.plain`` spells them.
+"""Parts of the body and the words for how they are. Tables only; words as ``sentences.plain`` spells them.
 
 "The heart is normal in size", "clear lungs", "stable cardiomediastinal silhouette": a part and a state that belongs to
 it. ``none`` is any part that no observation speaks of; it takes the states that stand beside it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 PARTS_STEMS = (
     "heart cardiac cardio mediastin lung lungs pleura pleural costophrenic cp bony bone bones osseous oseous skelet ribs "
     "pulmonary vascular vasculature aort trachea hila hilar hilum diaphragm hemidiaphragm soft abdomen airway spine volumes "
-    "great clavicles thora structures silhouette"
+    "great ventric atri left right clavicles thora structures silhouette"
 )
 _AND_ITS_NOUN = r"(?= (?:and|or|,) (?:\w+ ){0,3}(?:silhouettes?|contours?|structures?|size|shadows?))"
 PARTS: dict[str, tuple[str, ...]] = {
@@ -18,7 +18,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         r"(?:the )?(?:thoracic )?aort(?:a|ic)(?: \w+)?", r"trachea(?: \w+)?", r"hila\w*(?: contours?| structures| silhouettes?)?",
         r"hilum", r"(?:hemi)?diaphragms?", r"soft tissues?", r"(?:upper )?abdomen", r"airway", r"(?:\w+ )?spine", r"great vessels",
         r"cardiophrenic \w+", r"cardiac (?:valves?|leads?|devices?|monitor\w*|pac\w+|defib\w+|apex|surgery|arrest)",
-        r"heart (?:failure|valves?|block|rate|disease|border)",
+        r"(?:left |right )?(?:ventric\w+|atri\w+)(?: \w+)?", r"heart (?:failure|valves?|block|rate|disease|border)",
     ),
     "both": (
         r"cardiomediastin\w*(?: and hilar)?(?: silhouettes?| contours?| structures| outlines?| shadows?| size)?",
@@ -37,7 +37,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         rf"mediastinal{_AND_ITS_NOUN}",
     ),
     "vessels": (
-        r"(?:pulmonary )?(?:interstitial )?(?:vascularity|vasculature|vascular (?:engorgement|markings?|pattern|structures))",
+        r"(?:pulmonary |lung )?(?:interstitial )?(?:vascularity|vasculature|vascular (?:engorgement|markings?|pattern|structures))",
         r"pulmonary (?:vessels|xxxx)", r"bronchovascular markings",
     ),
     "angle": (r"(?:costophrenic|cp) (?:angles?|sulc\w+)", ),
@@ -59,7 +59,7 @@ STATES: dict[str, tuple[str, ...]] = {
         r"(?:at |in )?(?:the )?upper limits? (?:of )?normal", r"upper normal", r"top(?: |-)normal", r"high normal",
         r"(?:within )?(?:the )?(?:normal )?limits? of normal", r"within (?:the )?(?:\w+ )?limits", r"within normal",
         r"(?:ab)?(?<!ab)normal(?:ly)?(?! variant)", r"unremarkable", r"preserved",
-        r"not (?:\w+ )?(?:enlarged|widened|increased|prominent|dilated)",
+        r"not (?:\w+ )?(?:enlarged|widened|increased|prominent|dilated|engorged|congested|distended)",
         r"without (?:\w+ ){0,3}(?:abnormalit\w+|enlargement|findings?|change|widening)",
         r"stable and normal",
     ),
@@ -67,7 +67,8 @@ STATES: dict[str, tuple[str, ...]] = {
     "intact": (r"intact",),
     "borderline": (r"borderline",),
     "enlarged": (
-        r"enlarge\w*", r"widen\w*", r"wide", r"prominen\w*", r"increased", r"large", r"dilated", r"big", r"generous",
+        r"enlarge\w*", r"widen\w*", r"wide", r"prominen\w*", r"dilated", r"generous",
+        r"(?:increased|large|big)(?=$| ,| ;| \(| (?:and|for|but|or|in|with|since|compared|heart|cardi\w+|mediastin\w+|pulmonary|lung|vascul\w+))",
     ),
     "congested": (r"congest\w*", r"engorged", r"indistinct\w*"),
     "obscured": (

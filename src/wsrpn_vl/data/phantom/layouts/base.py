@@ -20,6 +20,7 @@ from wsrpn_vl.data.phantom.records import Case, Record, Records, Settings
 from wsrpn_vl.data.phantom.study import PhantomStudy
 from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS
+from wsrpn_vl.text.labeler import label_of, no_finding
 
 ALPHABETICAL = tuple(sorted((*OBSERVATIONS, NO_FINDING)))  # column order of MIMIC's label tables
 README = "Simulated chest radiographs in the layout of {}. No patient is shown, and no original file is included."
@@ -85,14 +86,10 @@ def labels_of_words(record: Record) -> dict[str, int | None]:
     stated: dict[str, set[str]] = {}
     for triple in record.triples:
         stated.setdefault(triple["finding"], set()).add(triple["polarity"])
-    out: dict[str, int | None] = {}
-    for name in OBSERVATIONS:
-        said = stated.get(name, set())
-        out[name] = 1 if "positive" in said else -1 if "uncertain" in said else 0 if said else None
+    out: dict[str, int | None] = {name: label_of(stated.get(name, ())) for name in OBSERVATIONS}
     for name in filter(None, str(record.attributes.get("flipped", "")).split(";")):
         out[name] = record.given[name]
-    abnormal = any(out[name] in (1, -1) for name in OBSERVATIONS if name != "Support Devices")
-    out[NO_FINDING] = 1 if any(v is not None for v in out.values()) and not abnormal else None
+    out[NO_FINDING] = no_finding(out)
     return out
 
 

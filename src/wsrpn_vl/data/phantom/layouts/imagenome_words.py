@@ -10,6 +10,7 @@ from wsrpn_vl.data.phantom.layouts.mimic import study_id
 from wsrpn_vl.data.phantom.layouts.regions import REGIONS
 from wsrpn_vl.data.phantom.records import Record
 from wsrpn_vl.text.sections import describing_text, split_sections, wet_read
+from wsrpn_vl.text.sentences import split_sentences
 
 BOTH_LUNGS = ("right lung", "left lung")
 # observation -> (category, label, where it is when no place is said, how a sentence names it)
@@ -44,8 +45,6 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     ),
 }  # fmt: skip
 _HISTORY = ("indication", "history")
-_SENTENCE_END = re.compile(r"(?<=\S[.?!])(?<!\b\d\.)(?<!\bDr\.)\s+(?=\S)")
-_NUMBER = re.compile(r"^\d\.\s+")  # of an impression's line
 DEVICES = (  # how the words name it -> category, label
     (r"\bpac(?:er|ing|emaker)|defibrillat|\bicd\b", "device", "cardiac pacer and wires"),
     ("endotracheal|et tube", "tubesandlines", "endotracheal tube"),
@@ -110,7 +109,7 @@ def sentences(record: Record) -> list[Sentence]:
     """Preliminary reading, history and what describes the image, without titles, headers and list numbers."""
     early = wet_read(record.text)
     parts = ("prelimread", early), ("history", reason(record)), ("finalreport", describing_text(record.text))
-    found = [(section, _NUMBER.sub("", part)) for section, text in parts for part in _SENTENCE_END.split(text) if part]
+    found = [(section, sentence) for section, text in parts for sentence in split_sentences(text)]
     return [Sentence(number, section, text) for number, (section, text) in enumerate(found)]
 
 

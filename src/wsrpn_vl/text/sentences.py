@@ -1,0 +1,97 @@
+"""Sentences of reports: the one home of where a sentence ends, how it is spelt for the labeler, and of tidy captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+LONGEST = 1200  # characters taken as one sentence; a longer run without a full stop is cut between words
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+_NUMBER = re.compile(r"(?:^|(?<=\s))\(?\d{1,2}[.)](?=\s+\D)\s*")  # of a list
+_END = re.compile(
+    r"(?<![a-z]\.[a-z])(?<!\bdr)(?<!\bmr)(?<!\bmrs)(?<!\bms)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
+    r"(?:[.?!]+(?=\s|$)|(?<=[a-z]{2})[.?!]+(?=[a-z_(]))",
+    re.IGNORECASE,
+)
+_NO_WORD = re.compile(r"[\W_]*")
+_SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r"_{2,}|\bx{3,}\b|\*+", " xxxx "),  # what was struck out stays a word, so that it glues nothing together
+        (r"\band/or\b|\bor/and\b", "or"),
+        (r"\bw/o\b", "without"),
+        (r"\bs/p\b", "status post"),
+        (r"\bh/o\b", "history of"),
+        (r"(?<=[a-z])/(?=[a-z])", " or "),
+        (r"(?<=[a-z])-(?=[a-z])", " "),
+        (r"['’]", ""),
+        (r"\bcardio mediast", "cardiomediast"),
+        (r"\bair space", "airspace"),
+        (r"\bbi (?=basi|basa|apic)", "bi"),
+        (r"([,;:()])", r" \1 "),
+        (r"[^a-z0-9.,;:()?%+ ]", " "),
+        (r"\s+", " "),
+    )
+)
+_STRUCK_OUT = re.compile(
+    r"(?:\b(?:as|compared|comparison|since|from|of|on|dated|at|by|to|in|with|the|dr|and)[.,]?\s+){0,4}(?:_{2,}|\bX{3,}\b)(?:[\s,/-]+(?:_{2,}|\bX{3,}\b))*",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"^\s*[A-Z][A-Z0-9 ,()/&-]{2,60}:(?:\s+|$)")
+_SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.;:)])|(?<=\()\s+")
+_EMPTY_MARKS = re.compile(r"\(\s*\)|(?<=[,;])\s*[,;]+|\s*,(?=\s*[.;])")
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences as written, each on one line, with their full stops and without numbers of lists.
+
+    A full stop ends a sentence, and so does a blank line; the end of a line does not. Takes time linear in ``text``.
+    """
+    out = []
+    for paragraph in _PARAGRAPH.split(text):
+        for line in _NUMBER.sub("\n", " ".join(paragraph.split())).split("\n"):
+            begin = 0
+            for end in (*(m.end() for m in _END.finditer(line)), len(line)):
+                out += _pieces(line[begin:end].strip())
+                begin = end
+    return [sentence for sentence in out if not _NO_WORD.fullmatch(sentence)]
+
+
+def sentences(text: str) -> list[str]:
+    """:func:`split_sentences` in the spelling of :func:`plain`."""
+    return [spelt for sentence in split_sentences(text) if (spelt := plain(sentence))]
+
+
+@lru_cache(maxsize=65_536)
+def plain(sentence: str) -> str:
+    """``sentence`` as the labeler's tables have it: lower case, one space between words, marks set apart, no hyphens.
+
+    ``a/b`` is "a or b"; what was struck out (``___``, ``XXXX``) is the word "xxxx".
+    """
+    sentence = sentence.lower()
+    for pattern, new in _SPELLING:
+        sentence = pattern.sub(new, sentence)
+    return sentence.strip(" .,:?")
+
+
+def clean(text: str) -> str:
+    """``text`` fit for a caption: no headings, list numbers, struck-out words (``___``, ``XXXX``) or repeated sentences."""
+    kept: dict[str, str] = {}
+    for sentence in split_sentences(text):
+        sentence = _HEADING.sub("", sentence)
+        if (bare := _STRUCK_OUT.sub("", sentence)) != sentence:
+            sentence = bare
+        sentence = _SPACE_BEFORE_MARK.sub("", _EMPTY_MARKS.sub("", " ".join(sentence.split()))).lstrip(" ,;:.)-")
+        if not _NO_WORD.fullmatch(sentence):
+            kept.setdefault(plain(sentence), sentence[0].upper() + sentence[1:])
+    return " ".join(kept.values())
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    while len(sentence) > LONGEST:
+        cut = sentence.rfind(" ", 0, LONGEST)
+        cut = cut if cut > 0 else LONGEST
+        yield sentence[:cut].strip()
+        sentence = sentence[cut:].strip()
+    yield sentence
