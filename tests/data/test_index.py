@@ -129,6 +129,12 @@ def test_content_hash_by_hand() -> None:
     assert content_hash(frame) == hashlib.sha256(raw).hexdigest()
 
 
+def test_content_hash_does_not_depend_on_rows_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = content_hash(table())
+    monkeypatch.setattr(module, "_HASHED", 3)
+    assert content_hash(table()) == whole
+
+
 def test_content_hash_ignores_the_encoding(tmp_path: Path) -> None:
     path = write(tmp_path)
     index = read_index(path)

@@ -1,44 +1,36 @@
-"""MIMIC-CXR in every form it is downloaded in: the same rows, and each fault of a table in one line."""
+"""MIMIC-CXR in every form it is downloaded in: the same rows, labels and words."""
 
 from __future__ import annotations
 
-import re
+import json
 import shutil
 import zipfile
+from importlib import resources
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from fixtures.mimic import (
-    CHEXPERT,
     CHEXPERT_LABELS,
     CXR,
     HEIGHT,
     JPG,
     LABELS,
     METADATA,
-    NEGBIO,
-    REPORTS,
     SHOTS,
-    SPLIT,
     SPLITS,
-    TAM_BOXES,
-    TEST_LABELS,
     TEXTS,
     VIEWS,
     WIDTH,
     Mimic,
+    by_name,
     dicom_id,
     path_of,
-    tables,
-    write_coco,
+    rewrite,
     write_mimic,
-    write_ms_cxr,
-    write_table,
 )
-from wsrpn_vl.data.index import boxes_path, read_index
-from wsrpn_vl.data.sources import build_index, missing_path
+from wsrpn_vl.data.index import read_index
+from wsrpn_vl.data.sources import build_index
 from wsrpn_vl.data.sources.mimic import CLASSES, build
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS, label_column
@@ -50,24 +42,6 @@ EXAM = "PerformedProcedureStepDescription"
 @pytest.fixture
 def mimic(tmp_path: Path) -> Path:
     return write_mimic(tmp_path / "mimic")
-
-
-def by_name(frame: pl.DataFrame, column: str) -> dict[str, object]:
-    """Short name of an image -> value."""
-    values = dict(zip(frame["image_id"], frame[column], strict=True))
-    return {shot.name: values[dicom_id(shot.name)] for shot in SHOTS if dicom_id(shot.name) in values}
-
-
-def rewrite(root: Path, name: str, **changes: dict[str, str]) -> None:
-    """Write a table again, plain, in place of the packed one. changes: first field of a row -> column -> value."""
-    header, rows = next((header, rows) for table, header, rows in tables() if table == name)
-    places = {c: i for i, c in enumerate(header)}
-    out = []
-    for row in rows:
-        change = changes.get(str(row[0]), {})
-        out.append(tuple(change.get(c, row[i]) for c, i in places.items()))
-    (root / JPG / f"{name}.gz").unlink()
-    write_table(root / JPG / name, header, out)
 
 
 def test_every_image_has_its_view_split_size_and_place(mimic: Path) -> None:
@@ -269,178 +243,20 @@ def test_reports_may_be_in_another_encoding_with_other_line_ends(mimic: Path) ->
     assert "1 x report stored twice, the first is used" in tables.notes
 
 
-def test_missing_images_are_listed(mimic: Path, tmp_path: Path) -> None:
-    gone = [s for s in SHOTS if s.name in ("a1", "c1")]
-    for shot in gone:
-        (mimic / JPG / path_of(shot)).unlink()
-    (mimic / JPG / path_of(gone[0])).with_name("._x.jpg").write_bytes(b"")
-    (mimic / JPG / path_of(gone[0])).with_name("other.jpg").write_bytes(b"")
-    index = build_index("mimic", mimic, tmp_path / "i")
-    assert read_index(index).frame.height == 8
-    assert missing_path(index).read_text().split() == [f"{JPG}/{path_of(s)}" for s in gone]
-    notes = read_index(index).notes
-    assert "2 x image of the tables missing (see the .missing.txt list)" in notes
-    assert "1 x image file not in the tables, left out" in notes
-    with pytest.raises(DataError, match=r"2 images of the tables are not there, first mimic-cxr-jpg/2\.1\.0/files/p10"):
-        build(mimic, missing="error")
-    assert build(mimic, missing="unchecked").frame.height == 10
-
-
-def test_tables_without_any_image(mimic: Path) -> None:
-    shutil.rmtree(mimic / JPG / "files")
-    with pytest.raises(DataError, match="no JPEG or DICOM files below a folder files/p10 to p19"):
-        build(mimic)
-    frame = build(mimic, missing="unchecked", views="all").frame
-    assert frame["path"].to_list() == [f"{JPG}/{path_of(s)}" for s in SHOTS]
-
-
 def test_a_broken_picture_is_not_looked_into(mimic: Path) -> None:
     assert dicom_id("e3") in set(build(mimic, views="all").frame["image_id"])
 
 
-def test_boxes_of_both_sets_are_joined_and_their_patients_leave_train(mimic: Path, tmp_path: Path) -> None:
-    """a1 and d1 are drawn on: both patients' images leave train. c1 is in val and e1 in test, where they stay."""
-    write_ms_cxr(mimic / "ms-cxr" / "0.1")
-    write_coco(mimic / "tam" / "221v2hiqualnihsplit.json", TAM_BOXES, report="words nobody should read")
-    index = read_index(build_index("mimic", mimic, tmp_path / "i", views="all"))
-    boxes = pl.read_parquet(boxes_path(index.path))
-    assert boxes.height == 7 and set(index.boxed_classes) == set(boxes["label"])
-    splits = by_name(index.frame, "split")
-    assert {name for name, split in splits.items() if split == ""} == {"a1", "a2", "a3", "a4", "d1", "d2", "d3"}
-    assert {name for name, split in splits.items() if split == "train"} == {"b1", "b2"}
-    assert splits["c1"] == "val" and splits["e1"] == "test"
-    assert {n for n, read in by_name(index.frame, "boxes_read").items() if read} == {"a1", "a2", "c1", "d1", "e1"}
-    assert "2 patients with boxes (7 images) taken out of train, in no split now" in index.notes
-    assert "5 boxes of MS-CXR on 3 images" in index.notes and "2 boxes of Tam et al. on 2 images" in index.notes
-    kept = build(mimic, views="all", keep_boxed_in_train=True)
-    assert by_name(kept.frame, "split")["a1"] == "train"
-    assert "2 patients with boxes (7 images) stay in train, as asked: do not test on their boxes" in kept.notes
-
-
-def test_boxes_are_corners_clipped_to_the_original_image(mimic: Path) -> None:
-    write_ms_cxr(mimic)
-    tables = build(mimic)
-    assert tables.boxes is not None
-    rows = tables.boxes.filter(image_id=dicom_id("e1"), label="Lung Opacity").select("x1", "y1", "x2", "y2").rows()
-    assert rows == [(100.0, 200.0, 400.0, 600.0), (1600.0, 200.0, 2544.0, 600.0)]
-    heart = tables.boxes.row(by_predicate=pl.col("label") == "Cardiomegaly", named=True)
-    assert (heart["x1"], heart["y1"], heart["x2"], heart["y2"]) == (700.5, 1500.25, 1800.5, 2400.25)
-    assert heart["phrase"] == "large heart" and heart["source"] == "MS_CXR_Local_Alignment_v1.0.0.csv"
-    assert "1 x box of MS-CXR that stuck out of its image, clipped" in tables.notes
-
-
-def test_box_on_an_image_left_out_still_keeps_its_patient_out_of_train(mimic: Path) -> None:
-    """a2 is lateral: no box of it is in the index, yet who drew it saw the patient."""
-    write_coco(mimic / "boxes.json", TAM_BOXES[1:])
-    tables = build(mimic, tam="boxes.json")
-    assert tables.boxes is not None and tables.boxes.height == 0 and tables.boxed_classes == ()
-    assert by_name(tables.frame, "split")["a1"] == ""
-    assert "1 x box of Tam et al. on an image that is not in the index, left out" in tables.notes
-
-
-def test_boxes_stated_for_another_size(mimic: Path) -> None:
-    """Boxes on a picture twice as large are halved; on one with width and height exchanged they mean nothing here."""
-    double = {"image_width": str(2 * WIDTH), "image_height": str(2 * HEIGHT)}
-    turned = {"image_width": str(HEIGHT), "image_height": str(WIDTH)}
-    write_ms_cxr(mimic, a1=double, c1=turned)
-    tables = build(mimic)
-    assert tables.boxes is not None
-    rows = tables.boxes.filter(image_id=dicom_id("a1")).select("x1", "y1", "x2", "y2").rows()
-    assert rows == [(750.0, 1000.0, 1050.0, 1250.0)]
-    assert dicom_id("c1") not in set(tables.boxes["image_id"])
-    assert "1 x box of MS-CXR stated for another image size, scaled" in tables.notes
-    assert "1 x box of MS-CXR stated for an image of another form, left out" in tables.notes
-
-
-def test_box_files_that_are_not_wanted(mimic: Path) -> None:
-    write_ms_cxr(mimic)
-    tables = build(mimic, ms_cxr="none")
-    assert tables.boxes is None and "boxes_read" not in tables.frame.columns
-    with pytest.raises(DataError, match="ms_cxr='nowhere': no such file or folder"):
-        build(mimic, ms_cxr="nowhere")
-
-
-FAULTS: list[tuple[str, str, dict[str, dict[str, str]], str]] = [
-    ("duplicate", METADATA, {dicom_id("a2"): {"dicom_id": dicom_id("a1")}}, r"dicom_id='\w{8}-.*appears twice"),
-    ("bad id", METADATA, {dicom_id("a2"): {"dicom_id": "../../x"}}, r"data row 2, dicom_id='../../x'.*not an id"),
-    ("bad subject", METADATA, {dicom_id("a2"): {"subject_id": "17"}}, r"data row 2, subject_id='17'.*not an id"),
-    ("no size", METADATA, {dicom_id("a2"): {"Rows": ""}}, "data row 2, Rows=None.*expected a number of pixels"),
-    ("wordy size", METADATA, {dicom_id("a2"): {"Columns": "wide"}}, "data row 2, Columns='wide'.*whole number"),
-    ("other patient", METADATA, {dicom_id("a2"): {"subject_id": "10000009"}}, "data row 2, patient_id=.*says another"),
-    ("split word", SPLIT, {dicom_id("a2"): {"split": "valid"}}, "data row 2, split='valid'.*train, validate, test"),
-    ("study twice", CHEXPERT, {"10000002": {"study_id": "50000001"}}, "study_id='50000001'.*appears twice"),
-    ("label", CHEXPERT, {"10000002": {"Edema": "2.0"}}, r"data row 3, Edema=2.0.*expected 1.0, 0.0, -1.0"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "changes", "said"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
-def test_faults_of_tables_are_one_line(mimic: Path, name: str, changes: dict[str, dict[str, str]], said: str) -> None:
-    rewrite(mimic, name, **changes)
-    with pytest.raises(DataError, match=said) as error:
-        build(mimic)
-    assert name in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", [METADATA, SPLIT, CHEXPERT, NEGBIO, TEST_LABELS])
-def test_a_table_that_is_not_there_is_named(mimic: Path, name: str) -> None:
-    (mimic / JPG / f"{name}.gz").unlink()
-    for listed in mimic.rglob("cxr-record-list.csv.gz"):
-        listed.unlink()
-    with pytest.raises(DataError, match=re.escape(f"no {name}")):
-        build(mimic, labels="both", test_labels=True)
-
-
-@pytest.mark.parametrize("name", [METADATA, SPLIT, CHEXPERT])
-def test_a_table_cut_short_or_empty(mimic: Path, name: str) -> None:
-    path = mimic / JPG / f"{name}.gz"
-    whole = path.read_bytes()
-    for data in (whole[:40], b""):
-        path.write_bytes(data)
-        with pytest.raises(DataError, match=re.escape(path.name)) as error:
-            build(mimic)
-        assert "\n" not in str(error.value)
-
-
-def test_images_of_one_table_alone_are_counted(mimic: Path) -> None:
-    """b1 and b2 lack a split: in none. An image only in the split table is left out."""
-    header, rows = next((h, r) for n, h, r in tables() if n == SPLIT)
-    (mimic / JPG / f"{SPLIT}.gz").unlink()
-    kept = [r for r in rows if r[1] != 50000003] + [(dicom_id("zz"), 50000009, 10000002, "train")]
-    write_table(mimic / JPG / SPLIT, header, kept)
-    built = build(mimic, views="all")
-    assert by_name(built.frame, "split")["b1"] == "" and built.frame.height == 15
-    assert "1 x study of the metadata not in the split table, in no split" in built.notes
-    assert "2 x image of the metadata not in the split table, in no split" in built.notes
-    assert "1 x image of the split table not in the metadata, left out" in built.notes
-
-
-@pytest.mark.parametrize("cut", [0, 30, 400, -30])
-def test_a_broken_archive_is_one_line_without_words(mimic: Path, cut: int) -> None:
-    path = mimic / CXR / "mimic-cxr-reports.zip"
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip: not a readable archive.*download it again") as error:
-        build(mimic)
-    assert "\n" not in str(error.value)
-    assert not any(text[-30:-10] in str(error.value) for text in REPORTS.values() if len(text) > 30)
-
-
-def test_a_damaged_member_is_one_line(mimic: Path) -> None:
-    path = mimic / CXR / "mimic-cxr-reports.zip"
-    data = bytearray(path.read_bytes())
-    data[data.index(b"Blunting")] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="not a readable archive"):
-        build(mimic)
-
-
-@pytest.mark.parametrize(
-    "option",
-    [{"images": "jpeg"}, {"views": "front"}, {"labels": "chexbert"}, {"missing": "lists"}, {"reports": "nowhere"}],
-)
-def test_unknown_options_are_named(mimic: Path, option: dict[str, str]) -> None:
-    with pytest.raises(DataError, match=re.escape(next(iter(option.values())))):
-        build(mimic, **option)  # type: ignore[arg-type]
-
-
 def test_label_columns_are_those_of_the_reference() -> None:
     assert set(LABELS) == {*OBSERVATIONS, "No Finding"} and CLASSES == OBSERVATIONS
+
+
+def test_published_counts_add_up() -> None:
+    facts = json.loads((resources.files("wsrpn_vl.data") / "published" / "mimic.json").read_text("utf-8"))
+    assert sum(facts["views"].values()) == facts["images"]
+    assert facts["views"]["AP"] + facts["views"]["PA"] == facts["frontal"]
+    for count in ("images", "studies", "patients", "frontal"):
+        assert sum(split[count] for split in facts["splits"].values()) == facts[count]
+    parts = [facts[key]["Atelectasis"] for key in ("positives", "negatives", "uncertain")]
+    assert sum(parts) + 170_161 == facts["labelled_studies"]  # 170,161 studies do not mention it
+    assert set(facts["rates"]) - {"of"} == set(OBSERVATIONS)

@@ -66,6 +66,7 @@ def test_labels_views_and_people(nih: Path) -> None:
         assert got["y_lung_lesion"] == int("Mass" in findings or "Nodule" in findings)
         assert got["y_pleural_effusion"] == int("Effusion" in findings)
         assert got["y_pleural_other"] == int("Pleural_Thickening" in findings)
+        assert got["no_finding"] == int(findings == "No Finding")
         assert (got["sex"], got["view"], got["patient_id"]) == (sex, view, image_id[:8])
         assert got["age"] == (None if age == 412 else age)
     assert all(frame[label_column(c)].null_count() == 0 for c in CLASSES)

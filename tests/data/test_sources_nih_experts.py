@@ -102,6 +102,7 @@ def test_the_real_label_table(real: SourceTables) -> None:
     assert got == {c: n for c, n in counted.items() if c != "Pneumothorax"}
     assert real.frame["patient_id"].n_unique() == said["patients"] == 30_805
     assert dict(real.frame["view"].value_counts().rows()) == said["views"]
+    assert real.frame["no_finding"].sum() == said["no_finding"] == 60_361
 
 
 def test_the_real_boxes_leave_findings_out(real: SourceTables) -> None:

@@ -146,6 +146,14 @@ def test_a_fault_is_named_in_one_line(rsna: Path, tmp_path: Path, file: str, old
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("file", [LABELS, DETAILS])
+def test_a_table_of_a_header_alone_is_named(rsna: Path, file: str) -> None:
+    header = (rsna / file).read_text().partition("\n")[0]
+    (rsna / file).write_text(f"{header}\n")
+    with pytest.raises(DataError, match=f"{file}: the table has no rows"):
+        build(rsna)
+
+
 def test_missing_table_and_images_are_named(rsna: Path) -> None:
     shutil.rmtree(rsna / "stage_2_train_images")
     with pytest.raises(DataError, match="none of the table's 4 images is there"):

@@ -330,7 +330,7 @@ def _check_frame(frame: pl.DataFrame, meta: dict[str, Any], path: Path) -> None:
     for name in meta["classes"]:
         column = label_column(name)
         refuse(column, ~pl.col(column).is_in([1, 0, -1]), "use 1, 0, -1 (uncertain) or null (not mentioned)")
-    refuse("text", pl.col("text").str.strip_chars() == "", "use null where there is no text")
+    refuse("text", ~pl.col("text").str.contains(r"\S"), "use null where there is no text")  # copies no report
     if meta["text_origin"] == "none":
         refuse("text", pl.col("text").is_not_null(), "text_origin is 'none'; use 'report' or 'labels'")
     if "text_confidence" in frame.columns:

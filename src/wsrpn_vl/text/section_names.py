@@ -8,15 +8,13 @@ from __future__ import annotations
 
 _SYNONYMS = {
     "impression": (
-        "impression, conclusion, findings and impression, findings/impression, findings/ impression, ndication, impresson, "
-        "imprression, imoression, impressoin, imprssion, impresion, imperssion, mpression, impession"
+        "impression, conclusion, findings and impression, findings/impression, findings/ impression, ndication, "
+        "impresson, imprression, imoression, impressoin, imprssion, impresion, imperssion, mpression, impession"
     ),
-    "findings": (
-        "findings, finding, findins, findindgs, findgings, findngs, findnings, finidngs, reference findings"
-    ),
+    "findings": ("findings, finding, findins, findindgs, findgings, findngs, findnings, finidngs, reference findings"),
     "comparison": (
-        "comparison, comparisons, reference exam, comparison exam, comparison film, comparision, comparsion, comparrison, "
-        "comparisions"
+        "comparison, comparisons, reference exam, comparison exam, comparison film, comparision, comparsion, "
+        "comparrison, comparisions"
     ),
     "indication": "indication, reason for examination, reason for exam, clinical indication, idication",
     "history": "history, clinical history, clinical information, patient history, pfi",
@@ -40,12 +38,12 @@ VIEWS = (  # else findings: a header that names the films
 # Headers of other reports (CheXpert Plus, Open-I, clinics' own), which the parser of MIMIC-CXR does not know.
 ANY_NAMES: dict[str, str] = {
     **NAMES,
-    **{name: "history" for name in ("clinical data", "clinical statement", "clinical details", "narrative")},
-    **{name: "indication" for name in ("indications", "reason", "reason for study", "clinical question")},
-    **{name: "examination" for name in ("procedure", "study", "exam type", "accession number")},
-    **{name: "technique" for name in ("procedure comments", "views", "number of views")},
-    **{name: "impression" for name in ("impressions", "opinion", "conclusions", "interpretation")},
-    **{name: "findings" for name in ("report", "description", "discussion")},
+    **dict.fromkeys(("clinical data", "clinical statement", "clinical details", "narrative"), "history"),
+    **dict.fromkeys(("indications", "reason", "reason for study", "clinical question"), "indication"),
+    **dict.fromkeys(("procedure", "study", "exam type", "accession number"), "examination"),
+    **dict.fromkeys(("procedure comments", "views", "number of views"), "technique"),
+    **dict.fromkeys(("impressions", "opinion", "conclusions", "interpretation"), "impression"),
+    **dict.fromkeys(("report", "description", "discussion"), "findings"),
     "summary": "summary",  # CheXpert Plus: a code of urgency
     "end of impression": "end of impression",
 }

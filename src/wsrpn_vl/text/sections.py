@@ -18,8 +18,8 @@ PRIORITY = ("impression", "findings", "last_paragraph", "comparison")  # where M
 _DESCRIBING = ("findings", "impression")
 # what stands in for them, if there is neither; every other section speaks of why or how the image was made
 _NOT_DESCRIBING = frozenset(
-    "preamble indication history comparison examination technique notification recommendations date summary".split()
-) | {"wet read", "end of impression"}
+    ("preamble", "indication", "history", "comparison", "examination", "technique", "notification", "date")
+) | {"recommendations", "summary", "wet read", "end of impression"}
 _MIMIC_HEADER = re.compile(r"\n ([A-Z ()/,-]+):\s")
 _MIMIC_LINE = re.compile(r"\n(?! |\n|$)")  # a line that does not begin with a space
 _WORDS = "|".join(sorted((re.escape(n) for n in ANY_NAMES), key=len, reverse=True))
@@ -110,7 +110,7 @@ def without_titles(report: str) -> str:
 
 
 def _wet_read_span(report: str) -> tuple[int, int, int]:
-    """Where the preliminary reading's block begins, its text begins, and it ends: at a rule, a title or a blank line."""
+    """Where a preliminary reading and its text begin, and where they end: at a rule, a title or a blank line."""
     found = _WET_READ.search(report)
     if not found:
         return 0, 0, 0

@@ -1,4 +1,4 @@
-"""Sentences of reports: the one home of where a sentence ends, how it is spelt for the labeler, and of tidy captions."""
+"""Sentences of reports: where they end, how they are spelt for the labeler, and how they are tidied for captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = re.compile(
     r"(?:[.?!]+(?=\s|$)|(?<=[a-z]{2})[.?!]+(?=[a-z_(]))",
     re.IGNORECASE,
 )
-_NO_WORD = re.compile(r"[\W_]*")
+_NO_WORD = re.compile(r"[\W\d_]*")
 _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
@@ -76,7 +76,7 @@ def plain(sentence: str) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` fit for a caption: no headings, list numbers, struck-out words (``___``, ``XXXX``) or repeated sentences."""
+    """``text`` for a caption: no headings, list numbers, struck-out words (``___``, ``XXXX``), repeated sentences."""
     kept: dict[str, str] = {}
     for sentence in split_sentences(text):
         sentence = _HEADING.sub("", sentence)

@@ -121,6 +121,7 @@ def _entries(root: Path) -> pl.DataFrame:
         pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
         pl.coalesce(SEX).alias("sex"),
         (age > OLDEST).fill_null(False).alias("impossible"),
+        (found.list.len() == 0).cast(pl.Int8).alias("no_finding"),
         *(found.list.contains(c).cast(pl.Int8).alias(label_column(c)) for c in NIH14),
     )
 

@@ -125,6 +125,8 @@ def _normal(root: Path, rows: pl.DataFrame, label_path: Path) -> pl.DataFrame:
     if path is None:
         return positive
     frame = csv_frame(path, ("patientId", "class"))
+    if frame.is_empty():
+        raise DataError(f"{path}: the table has no rows; download it again")
     for column in ("patientId", "class"):
         refuse_rows(frame, path, column, pl.col(column).is_null(), "give a value")
     kinds = {}

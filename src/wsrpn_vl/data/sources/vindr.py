@@ -17,7 +17,6 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data import mapping
-from wsrpn_vl.data.fusion import fuse_boxes
 from wsrpn_vl.data.index import BOX_COLUMNS
 from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources.stored import Stored, find_stored, header_facts, scale_boxes, split_by_hash, with_plain
@@ -37,7 +36,7 @@ def build(
     fuse_iou: float = 0.0,
     fuse_readers: int = 2,
     labels: str = "majority",
-    disputed: str = "absent",
+    disputed: str = "ignore",
     val_share: float = 0.15,
     test_share: float = 0.0,
     seed: int = 0,
@@ -55,6 +54,8 @@ def build(
     looking for the images; approximate: also label what only roughly is a CheXpert observation.
     Raises: DataError for an unknown option, a missing or broken table, or if no image is found.
     """
+    from wsrpn_vl.data.fusion import fuse_boxes  # needs torch, which no other source waits for
+
     root = Path(root)
     check_shares(val_share=val_share, test_share=test_share)
     policy = lookup("labels", labels, LABELS, DataError)

@@ -1,4 +1,4 @@
-"""One label per observation out of several statements, by the rules of the CheXpert labeler (Irvin et al., AAAI 2019)."""
+"""One label per observation out of several statements, as the CheXpert labeler does it (Irvin et al., AAAI 2019)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS
 from wsrpn_vl.text.triples import Triple
 
 
-def aggregate(triples: Iterable[Triple], *, other_abnormal: bool = False, normal: bool = False) -> dict[str, int | None]:
+def aggregate(
+    triples: Iterable[Triple], *, other_abnormal: bool = False, normal: bool = False
+) -> dict[str, int | None]:
     """13 observations and ``No Finding`` -> 1, 0, -1 (uncertain), None (not mentioned).
 
     Of several statements on an observation a positive one counts, else an uncertain one. Nothing is inferred for a
-    parent. ``No Finding`` is 1 or None: 1 where no observation but ``Support Devices`` is positive or uncertain, no other
-    disease is mentioned (``other_abnormal``), and something is said at all (``normal``: the chest is called normal).
+    parent. ``No Finding`` is 1 or None: 1 where no observation but ``Support Devices`` is positive or uncertain, no
+    other disease is mentioned (``other_abnormal``), and something is said at all (``normal``: the chest is normal).
     """
     said: dict[str, set[str]] = {}
     for triple in triples:

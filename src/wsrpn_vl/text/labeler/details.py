@@ -7,26 +7,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from wsrpn_vl.text.labeler import places
-from wsrpn_vl.text.labeler.mentions import KIND_IS_SAID
 from wsrpn_vl.text.labeler.scope import Mention, Scopes
-from wsrpn_vl.text.labeler.tables import Table
+from wsrpn_vl.text.labeler.tables import Table, load
 
+_TABLES = load("places")
+_WHOLE: dict[str, tuple[str, str]] = {words: tuple(place) for words, place in _TABLES["whole"].items()}
+_FITTING: dict[str, list[str]] = _TABLES["fitting"]
+_MODIFIERS: dict[str, str] = {w: w for w in _TABLES["adjectives"].split()} | _TABLES["spelt_adjectives"]
+_KIND_IS_SAID = (
+    "Lung Lesion",
+    "Pleural Other",
+    "Support Devices",
+)  # classes of several things: the thing is a modifier
 _SIDE = r"(?:right|left|bilateral|both)"
 PLACES = Table(
-    places.PLACES_STEMS,
+    _TABLES["stems"],
     {
-        "whole": tuple(places.WHOLE),
-        **{kind: [rf"(?:{_SIDE}(?: sided)? )?(?:{zone})" for zone in zones] for kind, zones in places.ZONES.items()},
+        "whole": tuple(_WHOLE),
+        **{
+            kind: [rf"(?:{_SIDE}(?: sided)? )?(?:{zone})" for zone in zones] for kind, zones in _TABLES["zones"].items()
+        },
         "side": (rf"{_SIDE}(?: sided| lateral)?", "bilaterally"),
     },
 )
-_SPELLING = tuple((re.compile(pattern), new) for pattern, new in places.SPELLING)
-_ADJECTIVE = re.compile(
-    rf"\b(?:{'|'.join(sorted(places.MODIFIERS, key=len, reverse=True))}|\d+(?:\.\d+)? [cm]m)(?!\w)"
-)
-_BEHIND = re.compile(rf"\b(?:{'|'.join(places.BEHIND)})(?!\w)")
-_DEVICE_SIDE = re.compile(rf"\b(?:{places.DEVICE_SIDES})(?!\w)")
+_SPELLING = tuple((re.compile(pattern), new) for pattern, new in _TABLES["spelling"])
+_ADJECTIVE = re.compile(rf"\b(?:{'|'.join(sorted(_MODIFIERS, key=len, reverse=True))}|\d+(?:\.\d+)? [cm]m)(?!\w)")
+_BEHIND = re.compile(rf"\b(?:{'|'.join(_TABLES['behind'])})(?!\w)")
+_DEVICE_SIDE = re.compile(rf"\b(?:{'|'.join(_TABLES['device_ways'])})(?!\w)")
 _HEAD_BEGINS = re.compile(  # the noun phrase of a finding begins after the last of these
     r"[,;:]|\b(?:is|are|was|were|has|have|may|might|could|in|at|on|over|within|with|from|to|due|for|suggest\w*"
     r"|represent\w*|reflect\w*|there|which|that|show\w*|contain\w*|seen|noted|no|without|by|into|compatible|consistent"
@@ -45,7 +52,7 @@ _LONGEST_PHRASE = 80  # characters of a noun phrase before its noun
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in a sentence. kind: of ``places.ZONES``; words: as the triples spell it."""
+    """A place in a sentence. kind: of ``zones``; words: as the triples spell it."""
 
     kind: str
     start: int
@@ -94,7 +101,7 @@ class Neighbours:
 
     def _where(self, mention: Mention, before: int, after: int, head: int) -> list[Place]:
         """Places before the noun, else behind it, else where the clause began."""
-        if mention.part is not None or mention.finding not in places.FITTING:
+        if mention.part is not None or mention.finding not in _FITTING:
             return []
         fitting = [p for p in self._places if self._fits(p, mention)]
         own = [p for p in fitting if p.start >= head and p.end <= mention.end]
@@ -113,7 +120,11 @@ class Neighbours:
         """The first place behind a mention, if words lead to it, and those joined to that."""
         far = [p for p in fitting if mention.end <= p.start and p.end <= after]
         stops = [at for at in self._scopes.hard_breaks if at > mention.end]
-        far = [p for p in far if not self._scopes.wall_between(mention.end, p.start) and not (stops and p.start >= stops[0])]
+        far = [
+            p
+            for p in far
+            if not self._scopes.wall_between(mention.end, p.start) and not (stops and p.start >= stops[0])
+        ]
         if not far or not (far[0].words == "bilateral" or _LEADS.search(self._sentence, mention.end, far[0].end)):
             return []
         own = far[:1]
@@ -126,11 +137,11 @@ class Neighbours:
     @staticmethod
     def _fits(place: Place, mention: Mention) -> bool:
         in_name = mention.finding == "Support Devices" and mention.start <= place.start < mention.end
-        return place.kind in places.FITTING[mention.finding] and place.words != "lung" and not in_name
+        return place.kind in _FITTING[mention.finding] and place.words != "lung" and not in_name
 
     def _kind(self, mention: Mention) -> list[str]:
         """The thing itself for classes of several things, the state for those that say little."""
-        if mention.finding in KIND_IS_SAID and mention.part is None:
+        if mention.finding in _KIND_IS_SAID and mention.part is None:
             return [_written(self._sentence[mention.start : mention.end])]
         state = mention.kind.partition("/")[0]
         return [state] if state in ("stable", "borderline") else []
@@ -141,7 +152,7 @@ class Neighbours:
         return self._adjectives(head, mention.end)
 
     def _adjectives(self, begin: int, end: int) -> list[str]:
-        return [places.MODIFIERS.get(m[0], m[0]) for m in _ADJECTIVE.finditer(self._sentence, begin, end)]
+        return [_MODIFIERS.get(m[0], m[0]) for m in _ADJECTIVE.finditer(self._sentence, begin, end)]
 
 
 def _once(*parts: Sequence[str]) -> tuple[str, ...]:
@@ -157,8 +168,8 @@ def _closest(words: Sequence[str]) -> list[str]:
 @lru_cache(maxsize=4096)
 def _spelt(row: str, words: str) -> tuple[str, str]:
     """Kind and spelling of a place's words."""
-    if words in places.WHOLE:
-        return places.WHOLE[words]
+    if words in _WHOLE:
+        return _WHOLE[words]
     if row == "device":
         return row, _zone(words)
     side, _, zone = words.partition(" ")
@@ -181,10 +192,11 @@ def _zone(words: str) -> str:
 
 def _plural(zone: str) -> str:
     head, _, last = zone.rpartition(" ")
-    return f"{head} {places.PLURALS.get(last, last if last.endswith('s') else f'{last}s')}".strip()
+    many = _TABLES["plurals"].get(last, last if last.endswith("s") else f"{last}s")
+    return f"{head} {many}".strip()
 
 
 def _written(words: str) -> str:
-    for plain, written in places.NAMES.items():
+    for plain, written in _TABLES["names"].items():
         words = words.replace(plain, written)
-    return " ".join(places.CAPITALS.get(word, word) for word in words.split())
+    return " ".join(_TABLES["capitals"].get(word, word) for word in words.split())

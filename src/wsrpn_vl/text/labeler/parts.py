@@ -6,19 +6,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wsrpn_vl.text.labeler import states
 from wsrpn_vl.text.labeler.scope import Mention, Scopes
-from wsrpn_vl.text.labeler.tables import Table
+from wsrpn_vl.text.labeler.tables import Table, load
 
-PARTS = Table(states.PARTS_STEMS, states.PARTS)
-STATES = Table(states.STATES_STEMS, states.STATES)
+_TABLES = load("parts")
+PARTS = Table(_TABLES["part_stems"], _TABLES["parts"])
+STATES = Table(_TABLES["state_stems"], _TABLES["states"])
+WRONG = tuple(_TABLES["wrong"])  # states that say what is wrong, and can be denied
+_MEANING: dict[str, dict[str, dict[str, str]]] = _TABLES["meaning"]  # part -> state -> observation -> polarity
+_WEIGHT: list[str] = _TABLES["weight"]
 _FAR = 100  # characters between a part and a state that can still belong to it
 _VERB = re.compile(r"\b(?:is|are|was|were|appears?|remains?|looks?|seems?|shows?|demonstrates?|has|have)\b")
 _OF_NOUN = re.compile(r"(?: (?!is|are|and|or|in|at|with|by|for|from|since|the|compared)\w+){0,3} ?")
 _FEW = re.compile(r"(?: (?!and|or|with|is|are|was|were|by)\w+){0,3} ?")
 _JOINED = re.compile(r" ?,?(?: (?:and|or|the|with))*(?: (?!is|are|was|were|no|not|without)\w+){0,2} ?")
 _BESIDE = re.compile(r" ?,?(?: (?:and|or|to|in|but|of|with|for|at|size|contour|is|are|appears?|remains?|\w+ly|the))* ?")
-_THEN = re.compile(r"(?: (?!is|are|was|were|with|by|from)\w+){0,4} (?:and|but) ?")  # "similar to the prior study and normal"
+_THEN = re.compile(
+    r"(?: (?!is|are|was|were|with|by|from)\w+){0,4} (?:and|but) ?"
+)  # "similar to the prior study and normal"
 _AND_NOUN = re.compile(r"(?: \w+){0,2} and(?: \w+){1,2} ?")  # "enlarged and tortuous calcified (aorta)"
 _LIST = re.compile(r" ?,?(?: (?:and|or|the|with|as|well))*(?: (?!is|are|was|were|by|in)\w+){0,2} ?")
 
@@ -42,7 +47,9 @@ def part_mentions(sentence: str, scopes: Scopes, mentions: Sequence[Mention]) ->
         return []
     heads = [m for m in mentions if m.kind != "normal"]
     parts = [
-        _Part(name, start, end) for name, start, end in found if not any(m.start <= start and end <= m.end for m in heads)
+        _Part(name, start, end)
+        for name, start, end in found
+        if not any(m.start <= start and end <= m.end for m in heads)
     ]
     told = [s for s in STATES.find(sentence) if not _of_finding(sentence, s, heads, parts)]
     _bind(sentence, parts, told, scopes)
@@ -57,8 +64,10 @@ def _of_finding(sentence: str, state: tuple[str, int, int], heads: Sequence[Ment
             return True
         if end <= head.start:
             parted = any(end <= p.start < head.start for p in parts)
-            return name in ("enlarged", "stable", "congested") and not parted and bool(
-                _OF_NOUN.fullmatch(sentence, end, head.start)
+            return (
+                name in ("enlarged", "stable", "congested")
+                and not parted
+                and bool(_OF_NOUN.fullmatch(sentence, end, head.start))
             )
     return False
 
@@ -89,8 +98,11 @@ def _bind(sentence: str, parts: Sequence[_Part], told: Sequence[tuple[str, int, 
             for part in waiting:
                 part.told.append(event)
             waiting, last, lending = [], waiting, []
-        elif last and not noun_next and not lending and (
-            _BESIDE.fullmatch(sentence, end, start) or _THEN.fullmatch(sentence, end, start)
+        elif (
+            last
+            and not noun_next
+            and not lending
+            and (_BESIDE.fullmatch(sentence, end, start) or _THEN.fullmatch(sentence, end, start))
         ):
             for part in last:
                 part.told.append(event)
@@ -108,12 +120,14 @@ def _is_noun_of(sentence: str, state: tuple[str, int, int], part: _Part) -> bool
 def _meanings(part: _Part) -> list[Mention]:
     """The weightiest state of a part, what it is said to be before what stands before it."""
     for given in (part.told, part.lent):
-        ranked = sorted((s for s in given if (part.name, s[0]) in states.MEANING), key=lambda s: states.WEIGHT.index(s[0]))
+        known = _MEANING.get(part.name, {})
+        ranked = sorted((s for s in given if s[0] in known), key=lambda s: _WEIGHT.index(s[0]))
         if ranked:
             if {"enlarged", "normal"} <= {name for name, _, _ in ranked}:  # "normal to mildly enlarged"
                 ranked = [("borderline", *ranked[0][1:])]
             name, start, end = ranked[0]
-            meaning = states.MEANING[part.name, name]
             span = (part.start, part.end)
-            return [Mention(finding, f"{name}/{polarity}", start, end, span) for finding, polarity in meaning]
+            return [
+                Mention(finding, f"{name}/{polarity}", start, end, span) for finding, polarity in known[name].items()
+            ]
     return []

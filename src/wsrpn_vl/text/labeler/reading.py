@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from wsrpn_vl.text.labeler import background, details, mentions, states
+from wsrpn_vl.text.labeler import details
 from wsrpn_vl.text.labeler.aggregate import aggregate
-from wsrpn_vl.text.labeler.parts import PARTS, part_mentions
+from wsrpn_vl.text.labeler.parts import PARTS, WRONG, part_mentions
 from wsrpn_vl.text.labeler.scope import CUES, Mention, Scopes
-from wsrpn_vl.text.labeler.tables import Anchors, Table
+from wsrpn_vl.text.labeler.tables import Anchors, Table, load
 from wsrpn_vl.text.sections import describing_parts, without_titles
 from wsrpn_vl.text.sentences import sentences
 from wsrpn_vl.text.triples import Triple
 
-_FINDINGS = tuple((name, Table(stems, rows)) for name, (stems, rows) in mentions.MENTIONS.items())
-_OTHER = Table(background.OTHER_STEMS, background.OTHER)
-_NORMAL = Table(background.NORMAL_STEMS, background.NORMAL)
+_FINDINGS = tuple((name, Table(rows.pop("stems"), rows)) for name, rows in load("findings").items())
+_BESIDE = load("background")
+_OTHER = Table(_BESIDE["other_stems"], _BESIDE["other"])
+_NORMAL = Table(_BESIDE["normal_stems"], _BESIDE["normal"])
 _TABLES = (*(table for _, table in _FINDINGS), _OTHER, _NORMAL, PARTS, CUES, details.PLACES)
 _ANCHORS = Anchors(_TABLES)
 _BIT = {id(table): 1 << i for i, table in enumerate(_TABLES)}
@@ -139,6 +140,7 @@ def _final(mention: Mention) -> str:
 
 def _of_state(state: str, usual: str, polarity: str) -> str:
     """States that say what is wrong can be denied and doubted; the others only doubted or dropped."""
-    if state in states.WRONG:
+    if state in WRONG:
         return usual if polarity == "positive" else polarity
-    return usual if polarity in ("positive", "uncertain") and state != "clear" or polarity == "positive" else ""
+    told = polarity == "positive" or (polarity == "uncertain" and state != "clear")
+    return usual if told else ""

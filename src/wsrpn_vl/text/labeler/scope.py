@@ -9,13 +9,17 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from wsrpn_vl.text.labeler import cues
-from wsrpn_vl.text.labeler.tables import Table
+from wsrpn_vl.text.labeler.tables import Table, load
 
-CUES = Table(cues.CUES_STEMS, cues.CUES)
-_WALL = re.compile(cues.WALLS)
-_BREAK = re.compile(rf"(?:,|\band|(?<!consistent )(?<!compatible )(?<!associated )(?<!keeping )\bwith)(?: and| with| also)* (?:(?P<own>{cues.OWN_STATEMENT})|(?P<soft>{cues.OWN_IF_NO_OR}))(?!\w)")
+_TABLES = load("cues")
+CUES = Table(_TABLES["stems"], _TABLES["cues"])
+_WALL = re.compile(rf";|\b(?:{'|'.join(_TABLES['walls'])})\b|\( ?\d? ?\)")
+_BREAK = re.compile(
+    r"(?:,|\band|(?<!consistent )(?<!compatible )(?<!associated )(?<!keeping )\bwith)(?: and| with| also)* "
+    rf"(?:(?P<own>{'|'.join(_TABLES['own_statement'])})|(?P<soft>{'|'.join(_TABLES['own_if_no_or'])}))(?!\w)"
+)
 _LIST_GOES_ON = re.compile(r"(?:(?!\b(?:no|without|is|are|was|were|with|there)\b).)*?\b(?:or|nor)\b")
 _MODAL = ("may", "might", "could", "would", "can")
 _NOT_JOINED = re.compile(
@@ -23,7 +27,9 @@ _NOT_JOINED = re.compile(
     r"|compatible|reflect\w*|at|on|show\w*|there|also)\b"
 )
 _JOINT = re.compile(r",|\b(?:and|or|nor|versus|vs)\b")
-_GONE = re.compile(r"remov|resol|differential")  # reach over lists with "and": "removal of the right line and left drain"
+_GONE = re.compile(
+    r"remov|resol|differential"
+)  # reach over lists with "and": "removal of the right line and left drain"
 _OR = re.compile(r"\bor\b")
 _FEW_WORDS = re.compile(r"(?: ?\w+){0,2} ?")
 
@@ -32,7 +38,7 @@ _FEW_WORDS = re.compile(r"(?: ?\w+){0,2} ?")
 class Mention:
     """Words of a sentence that speak of an observation, or of other disease (finding "").
 
-    kind: of ``mentions.MENTIONS``, or the state of a part; part: where the part's words are, if another than the span.
+    kind: of ``findings.yaml``, or the state of a part; part: where the part's words are, if another than the span.
     """
 
     finding: str
@@ -86,6 +92,8 @@ class Scopes:
         before, after = self._before(start, mentions), self._after(kind, start, end, mentions)
         if backward:
             return kind, (before or after) | (after if self.sentence[start:end] in ("versus", "vs") else set())
+        if kind == "doubt first":  # "cannot rule out pneumonia", "pneumonia: cannot exclude"
+            return kind, after or before
         if kind == "doubt" and not after and before:  # "pneumonia possible"
             last = max(before)
             close = _FEW_WORDS.fullmatch(self.sentence, mentions[last].end, start)
@@ -98,7 +106,9 @@ class Scopes:
         limit = next((at for at in stops if at >= end), len(self.sentence) + 1)
         limit = min(limit, next((at for at in self._walls if at >= end), limit))
         if kind == "deny":
-            modal = (s for k, s, e in self._cues if s >= end and k == "doubt" and self.sentence[s:e].split()[0] in _MODAL)
+            modal = (
+                s for k, s, e in self._cues if s >= end and k == "doubt" and self.sentence[s:e].split()[0] in _MODAL
+            )
             limit = min(limit, next(modal, limit))
         return {i for i, m in enumerate(mentions) if end <= m.start < limit}
 
@@ -111,7 +121,11 @@ class Scopes:
                 continue
             if out and not self.joined(mention, mentions[min(out)]):
                 break
-            if mention.end > start + 1 or _any_in(self._walls, mention.end, start) or _any_in(self.breaks, mention.end, start):
+            if (
+                mention.end > start + 1
+                or _any_in(self._walls, mention.end, start)
+                or _any_in(self.breaks, mention.end, start)
+            ):
                 break
             out.add(number)
         return out
@@ -124,7 +138,7 @@ class Scopes:
 
     def _alternatives(self, mentions: Sequence[Mention]) -> None:
         """Of "atelectasis or pneumonia", neither is certain."""
-        for first, second in zip(mentions, mentions[1:], strict=False):
+        for first, second in pairwise(mentions):
             if first.finding != second.finding and "positive" in (first.polarity, second.polarity):
                 between = self.sentence[min(first.end, second.start) : max(first.end, second.start)]
                 sure = {"", "Support Devices"} & {first.finding, second.finding}

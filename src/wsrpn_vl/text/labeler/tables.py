@@ -1,9 +1,31 @@
-"""Tables of phrases that are looked for only where a word of the sentence calls for it."""
+"""Tables of phrases (``*.yaml`` beside this file), looked for only where a word of the sentence calls for it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import yaml
+
+_MACRO = re.compile(r"~(\w+)~")
+
+
+def load(name: str) -> dict[str, Any]:
+    """A file of tables; ``~name~`` in a phrase stands for an entry of the file's ``macros``."""
+    text = resources.files("wsrpn_vl.text.labeler").joinpath(f"{name}.yaml").read_text("utf-8")
+    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    macros = content.pop("macros", {})
+    return _filled(content, macros) if macros else content
+
+
+def _filled(part: Any, macros: Mapping[str, str]) -> Any:
+    if isinstance(part, str):
+        return _MACRO.sub(lambda found: macros[found[1]], part)
+    if isinstance(part, dict):
+        return {key: _filled(value, macros) for key, value in part.items()}
+    return [_filled(value, macros) for value in part] if isinstance(part, list) else part
 
 
 class Table:
