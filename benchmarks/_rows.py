@@ -12,7 +12,7 @@ IOUS = ("0.1", "0.3", "0.5")
 
 
 def load(folder: Path, pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
+    return [json.loads(path.read_text()) | {"_name": path.name} for path in sorted(folder.glob(pattern))]
 
 
 def ours(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from _data_page import data_page
 from _phantom_page import phantom_page
 from _rows import IOUS, auroc, blind, interval, load, ours, place
 from wsrpn_vl.files import write_text
@@ -94,6 +95,7 @@ def main() -> None:
     text = page.render(speeds=speeds, range=lambda v: f"{v['median']:.1f} ({v['min']:.1f} to {v['max']:.1f})")
     print(write_text(HERE.parent / "docs" / "speed.md", text))
     print(phantom_page(HERE / "results", HERE.parent / "docs"))
+    print(data_page(HERE / "results", HERE.parent / "docs"))
 
 
 def nih_page(chosen: Sequence[dict[str, Any]], last: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> str:

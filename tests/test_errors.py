@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from wsrpn_vl import errors
@@ -24,6 +26,22 @@ def test_every_error_of_the_package_is_of_one_family() -> None:
 )
 def test_nearest_names_one_or_lists_all(name: str, expected: str) -> None:
     assert nearest(name, ["resnet18", "vit", "densenet121"]) == expected
+
+
+def test_nearest_lists_only_the_beginning_of_many() -> None:
+    """1,000 names of 6 characters and a comma and a blank each: 400 characters hold 50 of them."""
+    said = nearest("?", (f"name{n:02d}" if n < 100 else f"n{n:05d}" for n in range(1000)))
+    assert said.endswith(" … (1,000 in all)") and said.count(",") == 50 and len(said) < 440
+
+
+def test_a_message_is_one_printable_line_of_bounded_length() -> None:
+    """The place at the beginning and the mend at the end are kept."""
+    message = str(DataError(f"a.csv: line 3,\nvalue={'x' * 5000}\x00\x1b\u2028\ud800: correct it"))
+    assert message.startswith("a.csv: line 3, value=xxx") and message.endswith("\\x00\\x1b\\u2028\\ud800: correct it")
+    assert " … " in message and len(message) <= errors.LONGEST and message.isprintable()
+    again = pickle.loads(pickle.dumps(DataError(message)))
+    assert str(again) == message and type(again) is DataError
+    assert str(DataError("é, ‘ß’ … 10 %")) == "é, ‘ß’ … 10 %"
 
 
 def test_nearest_takes_any_iterable_once() -> None:

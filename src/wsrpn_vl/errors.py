@@ -7,10 +7,19 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
+LONGEST = 1000  # characters of a message
+_LISTED = 400  # characters of a list of what is known
 
 
 class WsrpnVlError(Exception):
-    """Base class. ``str(error)`` is one line: what is wrong, where, and how to mend it."""
+    """Base class. ``str(error)`` is one line: what is wrong, where, and how to mend it.
+
+    Values of files can be of any length and hold any character: what cannot be printed is escaped, and of a message
+    longer than ``LONGEST`` the middle is left out, so that it keeps the place and the mend.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_one_line(str(message)))
 
 
 class ConfigError(WsrpnVlError):
@@ -38,10 +47,15 @@ class TrainingError(WsrpnVlError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the closest of ``known``, else the list of what is known."""
+    """``"; did you mean 'x'?"`` for the closest of ``known``, else the list of what is known, its beginning if long."""
     known = [str(k) for k in known]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    listed = ", ".join(sorted(known))
+    if len(listed) > _LISTED:
+        listed = f"{listed[:_LISTED].rpartition(', ')[0]} … ({len(known):,} in all)"
+    return f"; known: {listed}"
 
 
 def lookup(kind: str, name: str, registry: dict[str, T], error: type[WsrpnVlError] = ConfigError) -> T:
@@ -56,3 +70,10 @@ def first_line(error: BaseException) -> str:
     """First line of an error's message, or the name of its class where it says nothing."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " if c == "\n" else repr(c)[1:-1] for c in text)
+    half = LONGEST // 2 - 2
+    return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"

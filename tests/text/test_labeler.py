@@ -112,7 +112,7 @@ def test_traps(text: str, said: dict[str, int]) -> None:
 SYNONYMS = {
     CM: ("enlarged cardiac silhouette", "cardiac enlargement", "heart is enlarged", "enlargement of the heart"),
     PTX: ("ptx", "hydropneumothorax", "pneumothoraces"),
-    LO: ("airspace process", "bibasilar opacities", "infiltrate", "interstitial markings are increased; interstitial markings"),
+    LO: ("airspace process", "bibasilar opacities", "infiltrate", "increased interstitial markings"),
     ED: ("interstitial edema", "volume overload", "CHF"),
     PE: ("layering fluid", "pleural fluid", "hemothorax"),
     SD: (
@@ -200,5 +200,5 @@ def test_processes_give_what_one_gives() -> None:
     texts = [f"Nodule of {i} mm. No effusion." for i in range(600)]
     here = label_reports(texts)
     assert label_reports(texts, workers=2) == here
-    assert [t.modifiers[-1] for t in (reading.triples[0] for reading in here)][7:9] == ["nodule", "nodule"]
+    assert [reading.labels[LL] for reading in here] == [1] * 600
     assert label_reports([]) == []

@@ -149,7 +149,9 @@ ADDENDUM = (
     f"{' ' * 33}FINAL ADDENDUM\n ADDENDUM:  Dr. ___ was told.\n {'_' * 78}\n"
     f"{' ' * 33}FINAL REPORT\n IMPRESSION:  No effusion.\n"
 )
-WET_READ = f" WET READ: ___ ___ 10:15 AM\n  Small\n effusion.\n {'_' * 78}\n{' ' * 33}FINAL REPORT\n FINDINGS:  Clear.\n"
+WET_READ = (
+    f" WET READ: ___ ___ 10:15 AM\n  Small\n effusion.\n {'_' * 78}\n{' ' * 33}FINAL REPORT\n FINDINGS:  Clear.\n"
+)
 
 
 def test_addenda_and_preliminary_readings_are_apart() -> None:
@@ -187,7 +189,9 @@ def test_any_text_has_sections(text: str) -> None:
 
 
 def test_sentences_end_at_full_stops_and_blank_lines_only() -> None:
-    text = "Heart is\nlarge.Lungs clear\n\n1. Nodule of 3.5 cm. 2. two vs. three (e.g. this)? Dr. ___ said so.\n 3) last"
+    text = (
+        "Heart is\nlarge.Lungs clear\n\n1. Nodule of 3.5 cm. 2. two vs. three (e.g. this)? Dr. ___ said so.\n 3) last"
+    )
     assert split_sentences(text) == [
         "Heart is large.",
         "Lungs clear",
@@ -211,7 +215,9 @@ def test_a_text_without_full_stops_is_cut_between_words() -> None:
 
 
 def test_captions_are_clean() -> None:
-    told = "PORTABLE AP CHEST RADIOGRAPH: 1. Small effusion, unchanged since ___. 2. small effusion, unchanged since ___."
+    told = (
+        "PORTABLE AP CHEST RADIOGRAPH: 1. Small effusion, unchanged since ___. 2. small effusion, unchanged since ___."
+    )
     assert clean(told) == "Small effusion, unchanged."
     assert clean("As compared to ___, XXXX opacity is seen.  No   change.") == "Opacity is seen. No change."
     assert clean("___ XXXX. 1. ") == ""
