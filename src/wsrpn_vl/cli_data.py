@@ -58,7 +58,10 @@ def label(
     labels: Annotated[
         str, typer.Option(help="`fill`: label the observations that have no labels; `replace` all; `keep`.")
     ] = "fill",
-    triples: Annotated[str, typer.Option(help="`fill` rows without triples, `replace` all, or `keep`.")] = "fill",
+    triples: Annotated[
+        str,
+        typer.Option(help="`fill` rows without triples, `replace` all, or `keep`; `labels`: make them from labels."),
+    ] = "fill",
     workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0,
     as_json: JsonFlag = False,
 ) -> dict[str, Any]:
@@ -66,8 +69,11 @@ def label(
 
     The table is written anew in its place. `data.text_weight=confidence` then weighs the words in training.
     """
-    from wsrpn_vl.data.words import label_index
+    from wsrpn_vl.data.words import label_index, triples_of_labels
 
+    if triples == "labels":
+        made = triples_of_labels(index)
+        return {"path": str(index), "triples": made, "show": f"{made:,} images have triples made from their labels"}
     done = label_index(index, labels=labels, triples=triples, workers=workers)
     lines = [
         f"{done.reports:,} texts of {done.images:,} images; {done.silent:,} images' texts state nothing",

@@ -136,7 +136,7 @@ def test_synonyms(name: str, words: str) -> None:
 
 def test_only_describing_sections_are_read() -> None:
     report = (
-        " FINAL REPORT\n INDICATION:  Fever, rule out pneumonia, history of edema.\n \n COMPARISON:  Prior effusion.\n \n"
+        " FINAL REPORT\n INDICATION:  Fever, rule out pneumonia, history of edema.\n \n COMPARISON:  Effusion.\n \n"
         " TECHNIQUE:  Tube at 1 m.\n \n FINDINGS: \n \n Small effusion.\n \n IMPRESSION: \n \n 1.  No\n pneumothorax.\n"
     )
     assert labels(report) == {PE: 1, PTX: 0}

@@ -1,4 +1,4 @@
-"""The labeler on whole corpora: real Indiana reports against their codes, simulated reports against their statements."""
+"""The labeler on whole corpora: real Indiana reports against their codes, simulated ones against their statements."""
 
 from __future__ import annotations
 
@@ -156,10 +156,11 @@ def test_sentences_do_not_touch_each_other(first: list[str], second: list[str]) 
 
 
 HOSTILE = (
-    "no ", "effusion ", "_", "a-", "(", "1. ", "FINDINGS: ", "\n ", "\n \n", "WET READ: \n", ", ", "X", "right and left ",
-    "heart normal ", "\\n", "no change in effusion or ", "may represent ", "pleural a b ", "blunting of the ", "A ", "AB:",
-    "nodular a b c d ", "since of on ", "and mild or ", "be seen not ", "fifth and , ", "no large ", "e.g. ", "wide a ",
-)  # fmt: skip
+    *("no ", "effusion ", "_", "a-", "(", "1. ", "FINDINGS: ", "\n ", "\n \n", "WET READ: \n", ", ", "X", "left and "),
+    *("heart normal ", "\\n", "no change in effusion or ", "may represent ", "pleural a b ", "blunting of the ", "A "),
+    *("AB:", "nodular a b c d ", "since of on ", "and mild or ", "be seen not ", "fifth and , ", "no large ", "e.g. "),
+    "wide a ",
+)
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
@@ -174,7 +175,9 @@ def test_no_text_takes_more_than_linear_time(piece: str) -> None:
             plain.cache_clear()
             start = time.process_time()
             read_report(text)
-            describing_text(text), split_sections(text), clean(text)
+            describing_text(text)
+            split_sections(text)
+            clean(text)
             used.append(time.process_time() - start)
         return min(used)
 

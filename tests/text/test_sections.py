@@ -162,7 +162,9 @@ def test_addenda_and_preliminary_readings_are_apart() -> None:
 
 
 def test_other_looks_are_read() -> None:
-    plus = r"NARRATIVE:\nCHEST, 2 VIEWS: ___\n\nFINDINGS: \nTHE HEART IS LARGE.\n\nIMPRESSION:\n\n1. CARDIOMEGALY.\n\nSUMMARY:2"
+    plus = (
+        r"NARRATIVE:\nCHEST, 2 VIEWS\n\nFINDINGS: \nTHE HEART IS LARGE.\n\nIMPRESSION:\n\n1. CARDIOMEGALY.\n\nSUMMARY:2"
+    )
     assert describing_text(plus) == "THE HEART IS LARGE. 1. CARDIOMEGALY."
     assert labelling_text(plus) == "1. CARDIOMEGALY."
     one_line = "INDICATION: rule out edema. FINDINGS: Lungs are clear. IMPRESSION: Normal chest."
@@ -190,7 +192,8 @@ def test_any_text_has_sections(text: str) -> None:
 
 def test_sentences_end_at_full_stops_and_blank_lines_only() -> None:
     text = (
-        "Heart is\nlarge.Lungs clear\n\n1. Nodule of 3.5 cm. 2. two vs. three (e.g. this)? Dr. ___ said so.\n 3) last"
+        "Heart is\nlarge.Lungs clear\n\n1. Nodule of 3.5 cm. 2. "
+        "two vs. three (e.g. this)? Dr. ___ said so. Cough // ? edema\n 3) last"
     )
     assert split_sentences(text) == [
         "Heart is large.",
@@ -198,6 +201,7 @@ def test_sentences_end_at_full_stops_and_blank_lines_only() -> None:
         "Nodule of 3.5 cm.",
         "two vs. three (e.g. this)?",
         "Dr. ___ said so.",
+        "Cough // ? edema",
         "last",
     ]
 

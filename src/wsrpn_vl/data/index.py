@@ -393,7 +393,8 @@ def _refuse(frame: pl.DataFrame, path: Path, field: str, bad: pl.Expr, mend: str
     rows = frame.select(bad.fill_null(False).arg_true()).to_series()
     if len(rows):
         more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-        raise DataError(f"{_at(frame, path, rows[0])}, {field}={frame[field][rows[0]]!r}{more}: {mend}")
+        said = "" if field == "text" else f"={frame[field][rows[0]]!r:.80}"  # never the words of a report
+        raise DataError(f"{_at(frame, path, rows[0])}, {field}{said}{more}: {mend}")
 
 
 def _at(frame: pl.DataFrame, path: Path, row: int) -> str:

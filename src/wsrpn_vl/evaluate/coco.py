@@ -42,7 +42,7 @@ def read_coco(path: Path, classes: Sequence[str] | None = None) -> PredictionSet
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PredictionsError(f"{path}: not readable as JSON ({error})") from None
     if isinstance(content, list):
         images, meta = {}, {}
@@ -53,7 +53,8 @@ def read_coco(path: Path, classes: Sequence[str] | None = None) -> PredictionSet
             content["annotations"],
             *_category_names(content, classes, path),
         )
-        meta = content.get("info", {}).get("wsrpn_vl", {}) if isinstance(content.get("info"), dict) else {}
+        meta = content["info"].get("wsrpn_vl") if isinstance(content.get("info"), dict) else None
+        meta = meta if isinstance(meta, dict) else {}
     else:
         raise PredictionsError(f"{path}: neither a COCO results list nor an object with 'images' and 'annotations'")
     boxes: dict[Any, list[tuple[int, list[float], float]]] = {key: [] for key in images}
@@ -163,7 +164,7 @@ def _images(entries: list[Any], path: Path) -> dict[Any, dict[str, Any]]:
     out: dict[Any, dict[str, Any]] = {}
     for i, entry in enumerate(entries):
         at = f"{path}: image {i}"
-        if not isinstance(entry, dict) or "id" not in entry:
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int | float):
             raise PredictionsError(f"{at} has no 'id'")
         if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
             raise PredictionsError(f"{at} has no 'file_name'; it names the image")
@@ -171,7 +172,7 @@ def _images(entries: list[Any], path: Path) -> dict[Any, dict[str, Any]]:
             raise PredictionsError(f"{at}: id {entry['id']!r} appears twice")
         for field in ("width", "height"):
             value = entry.get(field)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1):
+            if value is not None and (not _is_number(value) or not 1 <= value < 2**31):
                 raise PredictionsError(f"{at}: {field}={value!r}; give a positive number of pixels or leave it out")
         out[entry["id"]] = entry
     return out
@@ -180,8 +181,10 @@ def _images(entries: list[Any], path: Path) -> dict[Any, dict[str, Any]]:
 def _category_names(content: dict[str, Any], classes: Sequence[str] | None, path: Path):
     """Function (annotation, place) -> class or None, and the classes, of a full object."""
     names: dict[Any, str] = {}
-    for i, entry in enumerate(content.get("categories") or []):
-        if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("name"), str):
+    listed = content.get("categories")
+    for i, entry in enumerate(listed if isinstance(listed, list) else []):
+        known = isinstance(entry, dict) and isinstance(entry.get("id"), str | int | float)
+        if not known or not isinstance(entry.get("name"), str):
             raise PredictionsError(f"{path}: category {i} needs an 'id' and a 'name'")
         names[entry["id"]] = entry["name"]
     if not names:
@@ -194,7 +197,7 @@ def _category_names(content: dict[str, Any], classes: Sequence[str] | None, path
 
     def name_of(entry: dict[str, Any], at: str) -> str | None:
         key = entry.get("category_id")
-        if key not in names:
+        if not isinstance(key, str | int | float) or key not in names:
             raise PredictionsError(f"{at}: category_id {key!r} is not among 'categories'")
         return match.get(names[key])
 
@@ -238,9 +241,9 @@ def _annotation(entry: Any, at: str) -> tuple[Any, list[float], float]:
     if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), str | int):
         raise PredictionsError(f"{at} has no 'image_id'")
     box, score = entry.get("bbox"), entry.get("score")
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise PredictionsError(f"{at}: bbox={box!r}; give [x, y, width, height]")
-    if isinstance(score, bool) or not isinstance(score, int | float):
+    if not _is_number(score):
         raise PredictionsError(f"{at}: score={score!r}; predictions need a score in [0, 1]")
     x, y, w, h = map(float, box)
     if w < 0 or h < 0:
@@ -248,6 +251,11 @@ def _annotation(entry: Any, at: str) -> tuple[Any, list[float], float]:
     xyxy = [x, y, x + w, y + h]
     check_boxes(np.array([xyxy]), np.array([score], dtype=float), at)
     return entry["image_id"], xyxy, float(score)
+
+
+def _is_number(value: Any) -> bool:
+    """A number that a float can hold, or NaN or infinity; JSON's whole numbers have no largest one."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**1000)
 
 
 def _prediction(
@@ -265,7 +273,7 @@ def _prediction(
     if stated is not None:
         at = f"{path}: image {image['file_name']!r}"
         by_slug = {slug(k): v for k, v in stated.items()} if isinstance(stated, dict) else {}
-        if missing := [c for c in classes if not isinstance(by_slug.get(slug(c)), int | float)]:
+        if missing := [c for c in classes if not _is_number(by_slug.get(slug(c)))]:
             raise PredictionsError(f"{at}: 'probs' has no number for class {missing[0]!r}")
         probs = np.array([by_slug[slug(c)] for c in classes], dtype=float)
         check_probabilities(probs, f"{at}, prob")

@@ -11,7 +11,7 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _NUMBER = re.compile(r"(?:^|(?<=\s))\(?\d{1,2}[.)](?=\s+\D)\s*")  # of a list
 _END = re.compile(
     r"(?<![a-z]\.[a-z])(?<!\bdr)(?<!\bmr)(?<!\bmrs)(?<!\bms)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
-    r"(?:[.?!]+(?=\s|$)|(?<=[a-z]{2})[.?!]+(?=[a-z_(]))",
+    r"(?:(?:(?<!\s)\?|[.!])[.?!]*(?=\s|$)|(?<=[a-z]{2})[.?!]+(?=[a-z_(]))",  # "with cough // ? effusion" goes on
     re.IGNORECASE,
 )
 _NO_WORD = re.compile(r"[\W\d_]*")

@@ -7,7 +7,7 @@ Captions at three levels of detail are the hierarchy of §9.1.3; empty levels of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from wsrpn_vl.errors import DataError, lookup
@@ -85,6 +85,12 @@ def from_json(text: str) -> tuple[Triple, ...]:
     if not isinstance(items, list):
         raise DataError(f"triples {text[:40]!r}: not a JSON list")
     return tuple(Triple.from_dict(item) for item in items)
+
+
+def from_labels(labels: Mapping[str, int | None]) -> tuple[Triple, ...]:
+    """What image labels amount to: 1 positive, 0 negative, -1 uncertain; what is not mentioned says nothing."""
+    said = {1: "positive", 0: "negative", -1: "uncertain"}
+    return tuple(Triple(name, polarity=said[value]) for name, value in labels.items() if value is not None)
 
 
 def place(location: str) -> str:

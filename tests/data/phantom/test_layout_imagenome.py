@@ -158,7 +158,7 @@ def test_sentences_leave_titles_and_numbers_out_and_keep_the_reason_whole() -> N
         " 1.  ET tube 4.4 cm above the carina.\n 2.  No effusion, per Dr. ___.\n"
     )
     assert sentences(record(text)) == [
-        Sentence(0, "prelimread", "___ ___ No pneumothorax."),
+        Sentence(0, "prelimread", "No pneumothorax."),
         Sentence(1, "history", "___F with cough // ? effusion"),
         Sentence(2, "finalreport", "ET tube 4.4 cm above the carina."),
         Sentence(3, "finalreport", "No effusion, per Dr. ___."),

@@ -15,7 +15,22 @@ from wsrpn_vl.text.graph_phrases import phrases_of_rdf
 from wsrpn_vl.text.graphs import words_of
 
 _SHOWN = 1_000  # studies between two reports of progress
+_DEEPEST = 1_000  # brackets of one block of the file that stay open; whole files have 4 open at once
 RDF = "study_level_attribute_rdfgraphs.json"
+
+
+class _Shallow:
+    """A file that ends with a ValueError where brackets are only opened: ijson's memory grows with depth squared."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        depth = data.count(b"[") + data.count(b"{") - data.count(b"]") - data.count(b"}")
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        return data
 
 
 def studies(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
@@ -24,7 +39,7 @@ def studies(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
     Raises: ValueError where it is no such JSON.
     """
     try:
-        yield from ijson.kvitems(file, "")
+        yield from ijson.kvitems(_Shallow(file), "")
     except ijson.JSONError as error:
         raise ValueError(first_line(error)) from None
 
