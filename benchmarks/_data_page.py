@@ -79,7 +79,17 @@ of the published size with made-up content (`python benchmarks/mimic_index.py`, 
 {% if prepare %}
 ## Preparing images
 
-{{ prepare }}
+Grey JPEGs of the size of MIMIC-CXR-JPG's and of NIH's, side {{ prepare.config.size }} (`python benchmarks/prepare_speed.py`, commit
+{{ prepare.git_commit }}). *Plain*: Pillow decodes every pixel and nothing else is done.
+
+| files | MB each | processes | plain decoding, images/s | prepare, images/s | of plain |
+|---|---|---|---|---|---|
+{% for kind, k in prepare.kinds.items() -%}
+{% for n, done in k.prepare.items() -%}
+| {{ kind }} | {{ k.megabytes_per_file }} | {{ n }} | {{ k.plain_decoding[n].images_per_s }} | {{ done.images_per_s }} | {{ done.of_plain_decoding }} |
+{% endfor %}
+{%- endfor %}
+What bounds it: {{ prepare.bound }}
 {% endif %}
 ## The report labeler on real reports
 
@@ -173,7 +183,7 @@ def data_page(results: Path, docs: Path) -> Path:
     text = page.render(
         readers=_one(results / "readers.json"),
         mimic=_one(results / "mimic_index.json"),
-        prepare=_prepare(results / "prepare_speed.json"),
+        prepare=_one(results / "prepare_speed.json"),
         labeler=labeler,
         label_rows=[_label_row(name, labeler, held_out) for name in labeler["all"]],
         read=len((results / "labeler_indiana_read.csv").read_text("utf-8").splitlines()) - 1,
@@ -247,11 +257,6 @@ def _gains(runs: Sequence[dict[str, Any]]) -> list[list[str]]:
             cells.append(f"{statistics.mean(each):+.3f} ({', '.join(f'{e:+.3f}' for e in each)})" if each else "–")
         rows.append([f"{share:.0%}", *cells])
     return rows
-
-
-def _prepare(path: Path) -> str:
-    record = _one(path)
-    return "" if record is None else str(record.get("page", ""))
 
 
 def _names() -> list[list[str]]:

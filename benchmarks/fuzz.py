@@ -35,8 +35,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from fixtures.fuzz import LIMIT, Bench, run_cases  # noqa: E402
 from fixtures.fuzz_damage import damaged  # noqa: E402
-from fixtures.fuzz_entries import ENTRIES, TEMPLATES, entry_file  # noqa: E402
-
+from fixtures.fuzz_entries import ENTRIES, entry_file  # noqa: E402
+from fixtures.fuzz_templates import TEMPLATES  # noqa: E402
 from wsrpn_vl.files import write_text  # noqa: E402
 
 CHUNK = 500

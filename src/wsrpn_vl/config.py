@@ -415,7 +415,7 @@ def _read_recipe(recipe: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         text = (resources.files("wsrpn_vl") / "recipes" / f"{recipe}.yaml").read_text()
     try:
         tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2020-13-45
         raise ConfigError(f"{recipe}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{recipe}: a recipe is a mapping of keys, got {type(tree).__name__}")
@@ -447,7 +447,7 @@ def _assign(tree: dict[str, Any], key: str, value: str, item: str) -> None:
             raise ConfigError(f"override {item!r}: {part!r} is a value, not a group of keys")
     try:
         node[parts[-1]] = yaml.safe_load(_number(value))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         node[parts[-1]] = value
     _check_keys(tree, Config, f"override {item!r}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -77,3 +78,8 @@ def _one_line(text: str) -> str:
         text = "".join(c if c.isprintable() else " " if c == "\n" else repr(c)[1:-1] for c in text)
     half = LONGEST // 2 - 2
     return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"
+
+
+def wordless(error: BaseException) -> str:
+    """First line of an error's message, cut where it quotes something: that may be words of a report."""
+    return re.sub(r"[`'\"].*", "…", first_line(error))

@@ -174,7 +174,7 @@ FAULTS = [
     (cell("height", 0, None), "both width and height"),
     (cell("y_pneumothorax", 2, 2), r"row 2 \(image_id 'c'\), y_pneumothorax=2.*use 1, 0, -1"),
     (cell("dataset", 2, "other"), "row 2.*dataset='other'.*expected 'demo'"),
-    (cell("text", 1, "  "), "row 1.*text='  '.*use null"),
+    (cell("text", 1, "  "), "row 1 .*, text: use null"),
     (cell("triples", 1, "{}"), "row 1.*triples: not a JSON list"),
     (cell("triples", 1, "[{"), "row 1.*triples: not a JSON list"),
     (cell("triples", 1, '[{"finding": "Edema"}]'), "finding, location, modifiers, polarity"),

@@ -7,7 +7,9 @@ training split; RSNA, SIIM-ACR and ChestX-Det pictures are NIH ones.
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,15 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data.index import read_index
-from wsrpn_vl.errors import DataError, first_line
+from wsrpn_vl.data.sources.json_files import json_any
+from wsrpn_vl.data.sources.tables import csv_frame
+from wsrpn_vl.errors import DataError
 
 _PATIENT = ("patient_id", "subject_id", "patientid", "patient id", "deid_patient_id")
-_IMAGE = ("image_id", "dicom_id", "imageid", "image index", "file_name", "image", "path")
-_SUFFIX = r"(?i)\.(dcm|dicom|png|jpe?g)$"
+_IMAGE = ("image_id", "dicom_id", "imageid", "image index", "file_name", "image", "path", "path_to_image")
+_SUFFIX = re.compile(r"(?i)\.(dcm|dicom|png|jpe?g)$")
+_MIMIC = re.compile(r"(?:^|/)p(\d{8})/s\d+[/.]")  # the path names the patient, whatever images an index holds
+_CHEXPERT = re.compile(r"(?i)(patient\d+)/(study\d+)/(view\d+_[a-z]+)(?:\.|$)")
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,23 @@ class Members:
 
 
 def members_of(path: Path | str) -> Members:
-    """Patients and images named in an index (``*.parquet``), or in a CSV, TSV or text table, plain or gzip.
+    """Patients and images named in an index (``*.parquet``), a CSV, TSV or text table (plain or gzip), or JSON.
 
-    Columns are found by name (subject_id, patient_id, dicom_id, image_id, path and the like).
+    Columns are found by name (subject_id, patient_id, dicom_id, image_id, path and the like), in JSON those of a list
+    of objects or of the ``images`` of a COCO file. Paths of MIMIC-CXR and CheXpert name the patient too.
     Raises: DataError if the file cannot be read or names neither.
     """
     path = Path(path)
-    frame = read_index(path).frame if path.suffix == ".parquet" else _read(path)
-    have = {column.removeprefix("\ufeff").strip().casefold(): column for column in frame.columns}
-    patients = _ids(frame, [have[n] for n in _PATIENT if n in have])
-    images = _ids(frame, [have[n] for n in _IMAGE if n in have])
+    patients: set[str] = set()
+    images: set[str] = set()
+    for frame in [read_index(path).frame] if path.suffix == ".parquet" else _read(path):
+        have = {column.casefold(): column for column in frame.columns}
+        patients |= {_bare(name) for name in _values(frame, [have[n] for n in _PATIENT if n in have])}
+        for name in _values(frame, [have[n] for n in _IMAGE if n in have]):
+            of_mimic, of_chexpert = _MIMIC.search(name), _CHEXPERT.search(name)
+            patients |= {m[1].lower() for m in (of_mimic, of_chexpert) if m}
+            images.add("_".join(of_chexpert.groups()).lower() if of_chexpert else _bare(name))
+    patients, images = patients - {""}, images - {""}
     if not patients and not images:
         raise DataError(
             f"{path}: no column of patient or image ids ({', '.join((*_PATIENT[:3], *_IMAGE[:3]))}); name one so"
@@ -81,31 +94,51 @@ def take_out(frame: pl.DataFrame, exclude: Sequence[Path | str]) -> tuple[pl.Dat
     return frame, tuple(notes)
 
 
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        tabs = ".tsv" in path.suffixes or (".txt" in path.suffixes and "\t" in _head(path))
-        return pl.read_csv(
-            path,
-            separator="\t" if tabs else ",",
-            quote_char=None if tabs else '"',
-            infer_schema=False,
-            glob=False,
-        )
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give a table or an index of those to leave out") from None
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: not a readable table ({first_line(error)}); give CSV, TSV or an index") from None
+def _read(path: Path) -> list[pl.DataFrame]:
+    """The table's columns of ids; one of tabs twice, with quotation marks as such and as letters: some are unbalanced.
+
+    Either reading may lose rows in the other's text, and a patient who is lost leaks.
+    """
+    names = (*_PATIENT, *_IMAGE)
+    if ".json" in path.suffixes:
+        return [_objects(path, names)]
+    if not (".tsv" in path.suffixes or (".txt" in path.suffixes and "\t" in _head(path))):
+        return [csv_frame(path, (), names)]
+    found, failed = [], None
+    for quote in ('"', None):
+        try:
+            found.append(csv_frame(path, (), names, separator="\t", quote=quote))
+        except DataError as error:
+            failed = error
+    if failed and not found:
+        raise failed
+    return found
+
+
+def _objects(path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Fields of ids of a JSON list of objects, or of a COCO file's images."""
+    content = json_any(path)
+    items = content.get("images") if isinstance(content, dict) else content
+    rows = [i for i in items if isinstance(i, dict)] if isinstance(items, list) else []
+    fields = [{str(key).casefold(): str(value) for key, value in row.items() if value is not None} for row in rows]
+    return pl.DataFrame({name: [f.get(name) for f in fields] for name in names}, schema=dict.fromkeys(names, pl.String))
 
 
 def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(4096).decode("utf-8", "replace").partition("\n")[0]
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(4096).decode("utf-8", "replace").partition("\n")[0]
+    except (OSError, EOFError, zlib.error):
+        return ""  # what is wrong is said when the table is read
 
 
-def _ids(frame: pl.DataFrame, columns: Sequence[str]) -> set[str]:
-    out: set[str] = set()
-    for column in columns:
-        for value in frame[column].cast(pl.String).drop_nulls().unique():
-            name = re.sub(_SUFFIX, "", value.strip().replace("\\", "/").rpartition("/")[2])
-            out.add(name.removeprefix("p") if re.fullmatch(r"p?\d+", name) else name)
-    return out - {""}
+def _values(frame: pl.DataFrame, columns: Sequence[str]) -> set[str]:
+    """What the columns hold, with forward slashes."""
+    parts = [frame[column].cast(pl.String).drop_nulls().unique() for column in columns]
+    return {value.strip().replace("\\", "/") for part in parts for value in part}
+
+
+def _bare(name: str) -> str:
+    """An id without folder, suffix, the letter of MIMIC-CXR's patients, or the decimals pandas gives to numbers."""
+    name = _SUFFIX.sub("", name.rpartition("/")[2])
+    return re.sub(r"^p?(\d+)(?:\.0)?$", r"\1", name)

@@ -55,17 +55,21 @@ def table(dataset: str) -> tuple[Name, ...]:
     return names
 
 
-def classes_of(dataset: str, native: str, place: str, *, approximate: bool = False) -> tuple[str, ...]:
+def classes_of(
+    dataset: str, native: str, place: str, *, approximate: bool = False, quoted: bool = True
+) -> tuple[str, ...]:
     """Index classes that a native name labels; spelling may differ in case, spaces, underscores.
 
-    place: file and line for the message; approximate: take rows with fit ``off`` too.
+    place: file and line for the message; approximate: take rows with fit ``off`` too; quoted: name the finding in the
+    message; false for tables that hold words of reports, where a shifted row has them in any column.
     Raises: DataError for a name that the data set's table does not know.
     """
     known = _by_key(dataset)
     rows = known.get(_key(native))
     if rows is None:
         names = [name.native for name in table(dataset)]
-        raise DataError(f"{place}: finding {native!r} is unknown{nearest(native, names)}")
+        said = repr(native) if quoted else "of a row"
+        raise DataError(f"{place}: finding {said} is unknown{nearest(native, names)}")
     return tuple(dict.fromkeys(n.cls for n in rows if n.cls and (approximate or n.fit != "off")))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from wsrpn_vl.data import leaks  # which itself reads by what is below: not its names
 from wsrpn_vl.data.index import write_index
-from wsrpn_vl.data.leaks import take_out
 from wsrpn_vl.data.sources import (
     chestx_det,
     chexlocalize,
@@ -70,7 +70,7 @@ def build_index(
     """
     build = lookup("source", source, SOURCES, DataError)
     tables = build(Path(root), **_typed(source, options))
-    frame, taken = take_out(tables.frame, exclude)
+    frame, taken = leaks.take_out(tables.frame, exclude)
     out = Path(out)
     path = out if out.suffix == ".parquet" else out / "index.parquet"
     write_index(
@@ -115,7 +115,7 @@ def _typed(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and kind is not str:
             try:
                 value = yaml.safe_load(value)
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2020-13-45
                 value = None
         value = float(value) if kind is float and type(value) is int else value
         if type(value) is not kind:

@@ -9,7 +9,7 @@ from typing import IO, Any
 import ijson
 
 from wsrpn_vl.data.scene_graphs import Tally, Wish, kept
-from wsrpn_vl.errors import DataError, first_line
+from wsrpn_vl.errors import DataError, first_line, wordless
 from wsrpn_vl.progress import progress
 from wsrpn_vl.text.graph_phrases import phrases_of_rdf
 from wsrpn_vl.text.graphs import words_of
@@ -41,7 +41,7 @@ def studies(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
     try:
         yield from ijson.kvitems(_Shallow(file), "")
     except ijson.JSONError as error:
-        raise ValueError(first_line(error)) from None
+        raise ValueError(wordless(error)) from None
 
 
 def read_rdf(path: Path, wanted: set[str], wish: Wish) -> Tally:

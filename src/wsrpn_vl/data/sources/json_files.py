@@ -16,7 +16,7 @@ _BROKEN = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 def json_object(path: Path) -> dict[str, Any]:
     """The object that a file holds. Raises: DataError if it cannot be read, or holds something else."""
-    content = _content(path)
+    content = json_any(path)
     if not isinstance(content, dict):
         raise DataError(f"{path}: not a JSON object; download it again")
     return content
@@ -24,13 +24,14 @@ def json_object(path: Path) -> dict[str, Any]:
 
 def json_list(path: Path) -> list[Any]:
     """The list that a file holds. Raises: DataError if it cannot be read, or holds something else or nothing."""
-    content = _content(path)
+    content = json_any(path)
     if not isinstance(content, list) or not content:
         raise DataError(f"{path}: not a JSON list, or an empty one; download it again")
     return content
 
 
-def _content(path: Path) -> Any:
+def json_any(path: Path) -> Any:
+    """What a file holds. Raises: DataError if it cannot be read."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return json.loads(raw.decode("utf-8-sig"))

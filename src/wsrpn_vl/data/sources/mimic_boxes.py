@@ -24,6 +24,7 @@ FILES = {
 }
 COLUMNS = (*BOX_COLUMNS, "phrase")
 _NUMBERS = ("x", "y", "w", "h", "image_width", "image_height")
+_LARGEST = 100_000  # pixels a side; more is a damaged file
 _SAME_ASPECT = 0.01  # relative; a box stated for a smaller copy is scaled, one for a picture of another form is not
 
 
@@ -55,7 +56,8 @@ def read_boxes(dataset: str, path: Path) -> pl.DataFrame:
     for name in ("dicom_id", "category_name", *_NUMBERS):
         refuse_rows(raw, path, name, pl.col(name).is_null(), "give a value; download the file again")
     for name in ("image_width", "image_height"):
-        refuse_rows(raw, path, name, pl.col(name) < 1, "expected a number of pixels; download the file again")
+        odd = ~pl.col(name).is_between(1, _LARGEST)
+        refuse_rows(raw, path, name, odd, "expected a number of pixels; download the file again")
     names = {said: mapping.classes_of(dataset, said, str(path))[0] for said in raw["category_name"].unique().sort()}
     return raw.select(
         pl.col("dicom_id").alias("image_id"),

@@ -20,7 +20,7 @@ import polars as pl
 
 from wsrpn_vl.data.sources import mimic_files
 from wsrpn_vl.data.sources.tables import count_notes, csv_frame, locate
-from wsrpn_vl.errors import DataError, first_line
+from wsrpn_vl.errors import DataError, first_line, wordless
 
 ARCHIVE, SECTIONED = "mimic-cxr-reports.zip", "mimic_cxr_sectioned.csv"
 PARTS = ("mimic_cxr_000.csv", "mimic_cxr_00.csv", "mimic_cxr_0.csv")
@@ -153,7 +153,7 @@ def _from_parts(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, str]]
         try:
             frame = pl.read_csv(part, has_header=False, infer_schema=False, glob=False)
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"{part}: not a readable CSV file ({first_line(error)}); make it again") from None
+            raise DataError(f"{part}: not a readable CSV file ({wordless(error)}); make it again") from None
         if frame.width != 2:
             raise DataError(f"{part}: {frame.width} columns, expected study and text without a header; make it again")
         for study, text in frame.iter_rows():

@@ -16,7 +16,7 @@ import polars as pl
 
 from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES, image_size, looks_like_image
-from wsrpn_vl.errors import DataError, first_line, nearest
+from wsrpn_vl.errors import DataError, nearest, wordless
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,7 @@ def csv_frame(
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; put it there") from None
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = re.split(r"[`\"]", first_line(error))[0].strip()  # what follows are words of the file
-        raise DataError(f"{path}: not a readable CSV file ({reason}); download it again") from None
+        raise DataError(f"{path}: not a readable CSV file ({wordless(error)}); download it again") from None
     have: dict[str, str] = {}
     for column in frame.columns:
         key = column.removeprefix("\ufeff").strip().casefold()
@@ -234,9 +233,12 @@ def refuse_rows(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, mend
         raise DataError(f"{path}: data row {rows[0] + 1}, {column}{said}{more}: {mend}")
 
 
-def numbers(frame: pl.DataFrame, path: Path, columns: Sequence[str], dtype: Any = pl.Float64) -> pl.DataFrame:
+def numbers(
+    frame: pl.DataFrame, path: Path, columns: Sequence[str], dtype: Any = pl.Float64, *, quoted: bool = True
+) -> pl.DataFrame:
     """``frame`` with text columns as numbers, null where blank; whole numbers may be written ``691.0``.
 
+    quoted: as for :func:`refuse_rows`.
     Raises: DataError for a value that is no finite number, or no whole one where ``dtype`` is an integer.
     """
     whole = dtype.is_integer()
@@ -245,12 +247,14 @@ def numbers(frame: pl.DataFrame, path: Path, columns: Sequence[str], dtype: Any 
         bad = pl.col(column).is_not_null() & ~value.is_finite().fill_null(False)
         if whole:
             bad = bad | (value != value.round()).fill_null(False) | (value.abs() > 2**53).fill_null(False)
-        refuse_rows(frame, path, column, bad, f"expected a {'whole ' if whole else ''}number; download the file again")
+        mend = f"expected a {'whole ' if whole else ''}number; download the file again"
+        refuse_rows(frame, path, column, bad, mend, quoted=quoted)
         if whole and dtype != pl.Int64:
             fits = frame.select(
                 value.cast(pl.Int64, strict=False).cast(dtype, strict=False).is_null() & value.is_not_null()
             )
-            refuse_rows(frame, path, column, pl.lit(fits.to_series()), "the number is too large; correct it")
+            mend = "the number is too large; correct it"
+            refuse_rows(frame, path, column, pl.lit(fits.to_series()), mend, quoted=quoted)
         frame = frame.with_columns(value.cast(pl.Int64).cast(dtype) if whole else value)
     return frame
 
