@@ -5,7 +5,8 @@
 One phantom per share of wrong-study reports: same patients and pictures, only words differ. ``wsrpn-vl label`` reads
 the reports and compares them with the image labels; ``found`` is the AUROC of "is another study's report" against the
 confidence, over training images. Then each share is trained on with and without ``data.text_weight=confidence``, and
-each run is judged on the test split of the phantom whose reports are all right. Results go to
+each run's last epoch is judged on the test split of the phantom whose reports are all right (so few epochs leave little
+to choose by, and the first has not seen the words). Results go to
 ``benchmarks/results/text_quality/``; steps whose result is there are skipped.
 """
 
@@ -50,7 +51,8 @@ def main() -> None:
                 name = f"wrong{share:g}_{weight}_seed{seed}"
                 changes = [*schedule(args.recipe, args.epochs, 1.0), f"train.seed={seed}", f"data.text_weight={weight}"]
                 folder = train(args.recipe, index, args.work / name, *changes)
-                print(judge(folder, clean, "clean", FOLDER / f"{name}.json", args.work))
+                last = folder / "checkpoints" / "last"
+                print(judge(last, clean, "clean", FOLDER / f"{name}.json", args.work))
 
 
 def phantom(args: argparse.Namespace, share: float) -> Path:
