@@ -24,14 +24,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # tables of ten rows: more threads only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from fixtures.fuzz import LIMIT, Bench, run_cases  # noqa: E402
 from fixtures.fuzz_damage import damaged  # noqa: E402
@@ -69,7 +69,7 @@ def work(name: str, cases: int, seed: int, done: list[int], folder: Path, place:
         number = int.from_bytes(hashlib.sha256(f"{seed}/{name}/{chunk}".encode()).digest()[:6], "big")
         bench.tally = type(bench.tally)()
         run_cases(bench, min(CHUNK, cases - chunk * CHUNK), number, each)
-        write_text(folder / f"{chunk}.json", json.dumps(asdict(bench.tally) | {"number": number}))
+        write_text(folder / f"{chunk}.json", json.dumps(vars(bench.tally) | {"number": number}))
 
 
 def scratch() -> str | None:
@@ -92,8 +92,8 @@ class Runner:
         return [n for n in range(self.chunks) if (self.folder / f"{n}.json").exists()]
 
     def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.beat = context.Array("d", [-1.0, time.time() + 60])
+        context = multiprocessing.get_context("fork")  # with everything imported: an import takes as long as 500 cases
+        self.beat = context.Array("d", [-1.0, time.time()])
         self.place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=scratch()))
         arguments = (self.name, self.cases, self.seed, self.done(), self.folder, self.place, self.beat)
         self.process = context.Process(target=work, args=arguments)
@@ -150,13 +150,16 @@ class Runner:
 
 
 def commit() -> str:
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return said.stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ("git", "--no-optional-locks", *arguments)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain", "src") else "")
 
 
-def save(results: dict[str, Any], seed: int) -> None:
+def save(results: dict[str, Any], seed: int, path: Path) -> None:
     """Results of these entries beside what the file holds of others."""
-    old = json.loads(RESULT.read_text())["entries"] if RESULT.exists() else {}
+    old = json.loads(path.read_text())["entries"] if path.exists() else {}
     entries = {name: {**old, **results}[name] for name in BY_NAME if name in old or name in results}
     whole = {
         "seed": seed,
@@ -167,10 +170,10 @@ def save(results: dict[str, Any], seed: int) -> None:
         "failures": sum(e["failures"] for e in entries.values()),
         "entries": entries,
     }
-    write_text(RESULT, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
-def run_all(names: list[str], cases: int, seed: int, workers: int, folder: Path, keep: bool) -> int:
+def run_all(names: list[str], cases: int, seed: int, workers: int, folder: Path, out: Path | None) -> int:
     waiting, running, results = list(names), [], {}
     start = time.time()
     while waiting or running:
@@ -186,8 +189,8 @@ def run_all(names: list[str], cases: int, seed: int, workers: int, folder: Path,
             print(f"{count} {runner.name}: {said}, {found['failures']} FAILURES, {slow}", flush=True)
             for fault in dict.fromkeys(found["faults"]):
                 print(f"    {fault}", flush=True)
-            if keep:
-                save(results, seed)
+            if out:
+                save(results, seed, out)
     return sum(found["failures"] for found in results.values())
 
 
@@ -222,6 +225,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "wsrpn-vl-fuzz")
+    parser.add_argument("--out", type=Path, default=RESULT, help="results file")
     parser.add_argument("--fresh", action="store_true", help="forget what the work folder holds of these entries")
     parser.add_argument("--trial", action="store_true", help="do not write the results file")
     parser.add_argument("--replay", action="store_true", help="run the recorded failures again")
@@ -233,7 +237,7 @@ def main() -> int:
     if given.fresh:
         for name in names:
             shutil.rmtree(given.work / f"{given.seed}-{name.replace(' ', '_')}", ignore_errors=True)
-    failures = run_all(names, given.cases, given.seed, given.workers, given.work, not given.trial)
+    failures = run_all(names, given.cases, given.seed, given.workers, given.work, None if given.trial else given.out)
     print(f"{len(names)} entries, {failures} failures")
     return int(failures > 0)
 

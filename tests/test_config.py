@@ -167,6 +167,8 @@ def test_a_wrong_override_says_what_is_wrong_where_and_how_to_mend_it(override: 
         ("7: x", "unknown key '7'"),
         ("optim: {1: 2}", "unknown key 'optim.1'"),
         ("a: [1", "not valid YAML"),
+        ("a: 2020-13-45", "not valid YAML: month must be in 1..12"),
+        ("[" * 5000, "not valid YAML"),
         ("- a\n- b", "a recipe is a mapping of keys, got list"),
         ("model: 3", "model: Input should be a valid dictionary"),
         ("model:", "model: Input should be a valid dictionary"),

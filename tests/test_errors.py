@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from wsrpn_vl import errors
-from wsrpn_vl.errors import ConfigError, DataError, WsrpnVlError, lookup, nearest
+from wsrpn_vl.errors import ConfigError, DataError, WsrpnVlError, lookup, nearest, wordless
 
 
 def test_every_error_of_the_package_is_of_one_family() -> None:
@@ -57,3 +57,16 @@ def test_lookup_finds_or_refuses_in_one_line() -> None:
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
     with pytest.raises(DataError, match=r"^unknown column 'x'; known: lse, mean$"):
         lookup("column", "x", registry, DataError)
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ('could not parse `"a hazy patch` as dtype\nmore', "could not parse …"),
+        ("Unexpected symbol 'hazy' at 12", "Unexpected symbol …"),
+        ("empty CSV", "empty CSV"),
+        ("", "ValueError"),
+    ],
+)
+def test_what_an_error_quotes_is_cut_off(message: str, wanted: str) -> None:
+    assert wordless(ValueError(message)) == wanted

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou  # re-exported: box_iou
 
+from wsrpn_vl.overlap import iou_matrix, iou_pairs, weighted_fusion  # re-exported
 from wsrpn_vl.placement import Placement
 
 __all__ = [
@@ -91,36 +92,3 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """(..., 4) corners -> centre-size, same units."""
     return box_convert(boxes, "xyxy", "cxcywh")
-
-
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of every pair: ``xyxy`` (n, 4) and (m, 4) -> (n, m) in [0, 1]; 0 where neither box has an area."""
-    first, second = (torch.as_tensor(np.asarray(v, dtype=float).reshape(-1, 4)) for v in (a, b))
-    return box_iou(first, second).nan_to_num(nan=0.0).numpy()
-
-
-def iou_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU row by row: ``xyxy`` (n, 4) and (n, 4) -> (n,) in [0, 1]; 0 where neither box has an area."""
-    a, b = (np.asarray(v, dtype=float).reshape(-1, 4) for v in (a, b))
-    shared = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(1)
-    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-def weighted_fusion(boxes: np.ndarray, weights: np.ndarray, iou: float) -> tuple[list[list[int]], np.ndarray]:
-    """Weighted boxes fusion (Solovyev et al., 2021): members of each cluster, and its box (n, 4), the weighted mean.
-
-    Boxes (m, 4), heaviest first, join the cluster whose mean box they overlap most, if by more than ``iou``.
-    """
-    clusters: list[list[int]] = []
-    fused = np.zeros((0, 4))
-    for i in np.argsort(-weights, kind="stable"):
-        overlap = iou_matrix(boxes[i], fused)[0] if clusters else np.zeros(0)
-        if len(overlap) and overlap.max() > iou:
-            at = int(overlap.argmax())
-            clusters[at].append(int(i))
-            fused[at] = np.average(boxes[clusters[at]], axis=0, weights=weights[clusters[at]] + 1e-12)
-        else:
-            clusters.append([int(i)])
-            fused = np.concatenate([fused, boxes[i][None]])
-    return clusters, fused

@@ -27,6 +27,7 @@ app = typer.Typer(
     help="""Find and box pathologies in chest radiographs, trained without a single box.
 
 The usual order: **index** (or **phantom write**) → **doctor** → **train** → **predict** → **evaluate** → **report**.
+Where there are reports, **label** reads them before training; **prepare** decodes large data sets once, in parallel.
 
 Try it without any data:
 

@@ -72,9 +72,12 @@ class DataConfig(_Node):
     hierarchy: Literal["none", "up", "both"] = "none"
     """CheXpert's hierarchy: up, a finding brings its parents (consolidation: lung opacity); both, and a parent's
     absence that of its children where they are not mentioned."""
-    text: Literal["auto", "report", "triples", "triples_location", "triples_finding", "labels", "none"] = "auto"
-    """Where the words come from; auto: the index's own text, else captions made from labels; triples: captions made
-    from what reports state (finding, location, modifiers), and the same without modifiers or without location."""
+    text: Literal["auto", "report", "findings", "triples", "triples_location", "triples_finding", "labels", "none"] = (
+        "auto"
+    )
+    """Where the words come from; auto: the index's own text, else captions made from labels; findings: sentences of
+    the report that state a finding or its absence, without comparisons to earlier films; triples: captions made from
+    what reports state (finding, location, modifiers), and the same without modifiers or without location."""
     text_weight: Literal["none", "confidence"] = "none"
     """Weight of an image's words in the contrastive loss: 1, or the index's ``text_confidence``."""
     min_text_confidence: float = Field(default=0.0, ge=0, le=1)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wsrpn_vl.errors import DataError
+
+# all that zipfile raises for a broken, encrypted or unknown archive or member
+BROKEN_ZIP = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @contextmanager

@@ -171,3 +171,21 @@ def test_the_audit_of_a_real_data_set(real_data: Path, tmp_path: Path) -> None:
     assert found["", "images"].here == 1344 and found["", "images"].published == 112120
     assert json.loads((resources.files("wsrpn_vl.data") / "published" / "nih.json").read_text())["patients"] == 30805
     assert all(c.here <= c.published for c in found.values())
+
+
+def test_views_taken_from_other_columns_are_not_among_the_published_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"images": 3, "frontal": 1, "views": {"PA": 1, "UNK": 2}, "source": "made up"}
+    monkeypatch.setattr(audit, "published", lambda name: known)
+    images = [{"image_id": i, "split": "train", "labels": {"Edema": 1}} for i in "abc"]
+    path = make_index(tmp_path / "index.parquet", images, None, ("Edema",))
+    index = read_index(path)
+    origin = pl.Series("view_from", ["ViewPosition", "ViewCodeSequence_CodeMeaning", None])
+    rewrite_index(index, index.frame.with_columns(pl.Series("view", ["PA", "PA", "UNK"]), origin))
+    assert all(c.here == c.published for c in audit.counts(read_index(path)))
+
+
+def test_published_rates_may_be_stated_as_such(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "published", lambda name: {"rates": {"of": "studies", "Edema": [12.5, 1, 2]}})
+    assert audit.rates(read_index(rows))[0].published == 0.125

@@ -59,6 +59,12 @@ def test_paths_of_chexpert_name_the_patient(tmp_path: Path, text: str) -> None:
     assert overlap(frame, members_of(write(tmp_path / "t.csv", text))).to_list() == [True, False]
 
 
+def test_ids_of_an_index_may_be_paths_or_file_names(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"image_id": ["sub/d1", "d2.PNG", "d3"]}).with_columns(patient_id=pl.lit(None, pl.String))
+    found = overlap(frame, members_of(write(tmp_path / "t.csv", "path\nelsewhere\\d1.jpg\nd2.jpg\n")))
+    assert found.to_list() == [True, True, False]
+
+
 def test_an_image_without_patient_is_found_alone(tmp_path: Path) -> None:
     found = overlap(FRAME, members_of(write(tmp_path / "t.csv", "image_id\nd1\nc1\n")))
     assert found.to_list() == [False, False, False, True, True]

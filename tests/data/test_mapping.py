@@ -53,6 +53,13 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         mapping.table("nihh")
 
 
+def test_an_approximate_name_alone_leaves_its_class_in_doubt() -> None:
+    names = ["pseudonodule", "vertebral compression", "rib fracture"]
+    assert mapping.doubtful("padchest", names, "x") == {"Lung Lesion"}  # the fracture is said by another name
+    assert mapping.doubtful("padchest", names, "x", approximate=True) == set()
+    assert mapping.doubtful("padchest", ["scoliosis"], "x") == set()
+
+
 def test_an_observation_is_the_strongest_statement_of_its_classes() -> None:
     """Mass and Nodule make Lung Lesion: 1 beats -1 beats unknown beats 0."""
     mass = [1, 0, -1, None, 0, None, -1]

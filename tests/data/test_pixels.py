@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from wsrpn_vl.data.pixels import image_size, is_dicom, looks_like_image, read_image
 from wsrpn_vl.errors import DataError
@@ -138,3 +138,15 @@ def test_real_pictures_are_read_and_measured(real_data: Path) -> None:
         image = read_image(path)
         assert image.shape[::-1] == image_size(path)
         assert image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1 and image.std() > 0.05
+
+
+def test_a_header_that_promises_too_much_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow asks for as many bytes as a damaged chunk says that it has."""
+
+    def load(image: Image.Image) -> None:
+        raise MemoryError
+
+    path = saved(tmp_path / "a.png", Image.fromarray(GREY))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(DataError, match=r"a\.png: truncated or corrupt image \(MemoryError\)"):
+        read_image(path)

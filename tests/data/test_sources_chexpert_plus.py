@@ -99,8 +99,10 @@ def test_protected_columns_are_taken_only_when_asked_for(root: Path) -> None:
 def test_labels_of_other_parts_and_none(root: Path) -> None:
     assert given_labels(build(root, labels="impression").frame) == [{"Edema": 1}, {}, {}, {}, {}]
     assert given_labels(build(root, labels="none").frame) == [{}] * 5
-    with pytest.raises(DataError, match=r"no chexbert_labels/findings_fixed\.json; put it there, or use"):
+    with pytest.raises(DataError, match=r"no chexbert_labels/findings_fixed\.json; put it there, or give labels=FILE"):
         build(root, labels="findings")
+    (root / "chexbert_labels/impression_fixed.json").rename(root / "chexbert_labels/other.json")
+    assert given_labels(build(root, labels="other.json").frame) == [{"Edema": 1}, {}, {}, {}, {}]
     with pytest.raises(DataError, match="unknown labels 'reports'; did you mean 'report'"):
         build(root, labels="reports")
 

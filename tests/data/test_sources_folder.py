@@ -233,6 +233,34 @@ def test_a_fault_is_named_in_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (("path,report,Edema", "a.png,x,Big heart"), "line 2, Edema; use 1, 0"),
+        (("path,report,split", "a.png,x,Big heart"), "line 2, split; use train"),
+        (("path,report,labels", "a.png,x,Big heart"), "line 2, labels: finding is unknown"),
+        (("path,report,labels", "a.png,x,Edema|no finding"), "line 2, labels names a finding and"),
+    ],
+)
+def test_a_table_with_reports_is_not_quoted(root: Path, rows: tuple[str, ...], message: str) -> None:
+    """In a shifted row the words of a report lie in any column."""
+    put(root, *rows)
+    with pytest.raises(DataError, match=message) as caught:
+        build(root)
+    assert "Big heart" not in str(caught.value)
+
+
+def test_a_report_for_a_header_is_not_quoted(root: Path) -> None:
+    put(root, "path,Big heart today,Big heart today", "a.png,x,1")
+    with pytest.raises(DataError, match=r"table\.csv: a column appears twice; keep one"):
+        build(root)
+
+
+def test_a_lost_header_is_not_quoted_in_the_notes(root: Path) -> None:
+    put(root, "path,report,Edema,site,Big heart today", "a.png,x,1,2,3")
+    assert "columns not used: site, 1 of longer names" in build(root).notes
+
+
 def test_a_name_that_fits_two_files_is_refused(root: Path) -> None:
     picture(root / "in" / "a.png")
     put(root, "image", "a")

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.imagenome import (
+    BY_ID,
     CROSSED,
     GOLD1,
     GOLD2,
@@ -92,8 +93,43 @@ def test_gold_patients_leave_train_and_val_with_all_their_images(whole: Path) ->
     assert dict(tables.frame.select("image_id", "split").iter_rows()) == {
         GOLD1: "", GOLD2: "", TRAIN: "train", TEST: "test", VAL: "val", CROSSED: "train",
     }  # fmt: skip
-    assert "1 gold patients (2 images) taken out of train and val, in no split now" in tables.notes
+    assert "1 patients (2 images) of the gold set taken out of train and val, in no split now" in tables.notes
     assert "1 x patient in Chest ImaGenome's test list and in MIMIC-CXR's train" in tables.notes
+
+
+def test_an_image_in_two_lists_is_refused(tmp_path: Path) -> None:
+    root = write_imagenome(tmp_path)
+    splits = root / IMAGENOME / "silver_dataset" / "splits"
+    listed = (splits / "train.csv").read_text("utf-8").splitlines()[1]
+    with (splits / "test.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{listed}\n")
+    with pytest.raises(DataError, match=r"test\.csv: data row 3, image_id=.*splits/train\.csv has it too"):
+        imagenome.build(root, splits="imagenome")
+
+
+@pytest.mark.parametrize("beside", ["root", "mimic"])
+def test_patients_whose_boxes_others_drew_leave_train_and_val(whole: Path, tmp_path: Path, beside: str) -> None:
+    """Boxes on an image without a scene graph (its patient is in train), on one of val and on one of test."""
+    p, mimic = BY_ID[UNTOLD], whole / MIMIC
+    root = shutil.copytree(whole / IMAGENOME, tmp_path / "i")
+    place = root if beside == "root" else shutil.copytree(mimic, tmp_path / "m")
+    lines = [
+        f"{i},Edema,words,files/p10/p{BY_ID[i].patient}/s{p.study}/{i}.jpg,1,2,3,4,60,44" for i in (UNTOLD, VAL, TEST)
+    ]
+    header = "dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height"
+    boxes = place / "ms-cxr" / "MS_CXR_Local_Alignment_v1.1.0.csv"
+    boxes.parent.mkdir()
+    boxes.write_text("\n".join([header, *lines]), "utf-8")
+    tables = imagenome.build(root, mimic=str(place if beside == "mimic" else mimic))
+    assert dict(tables.frame.select("image_id", "split").iter_rows()) == {
+        GOLD1: "", GOLD2: "", TRAIN: "", TEST: "test", VAL: "", CROSSED: "train",
+    }  # fmt: skip
+    assert "2 patients (2 images) with boxes of MS-CXR or Tam et al. taken out of train and val, in no split now" in (
+        tables.notes
+    )
+    boxes.write_text("broken", "utf-8")
+    kept = imagenome.build(root, mimic=str(place if beside == "mimic" else mimic), keep_boxed_in_train=True)
+    assert row(kept, TRAIN)["split"] == "train"
 
 
 def test_splits_are_of_one_system(whole: Path, tmp_path: Path) -> None:
@@ -210,6 +246,26 @@ def test_a_damaged_member_is_found_by_its_checksum(whole: Path, tmp_path: Path) 
     assert tally.broken == [member.name] and [r.key for r in tally.reads] == [TEST]
 
 
+def test_a_size_that_no_graph_has_is_not_believed(whole: Path) -> None:
+    """Neither what the archive says of the packed size, nor what a bomb would unpack to."""
+    found = find_graphs(whole)
+    assert found is not None
+    with found.path.open("rb") as file, pytest.raises(ValueError, match="larger than any scene graph"):
+        scene_graphs._bytes(file, found.members[TEST]._replace(size=2**32 - 1))
+    stream = scene_graphs.zlib.compressobj(9, scene_graphs.zlib.DEFLATED, -15)
+    packed = stream.compress(bytes(2**26)) + stream.flush()
+    head = scene_graphs._LOCAL.pack(b"PK\3\4", 20, 0, 8, 0, 0, 0, len(packed), 2**26, 0, 0)
+    with pytest.raises(ValueError, match="larger than any scene graph"):
+        scene_graphs._bytes(io.BytesIO(head + packed), Member("a", "a", 0, len(packed), 8))
+
+
+def test_a_list_without_rows_is_read(tmp_path: Path) -> None:
+    root = write_imagenome(tmp_path)
+    path = root / SILVER / "splits" / "train.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert set(imagenome.build(root, splits="imagenome").frame["split"]) == {"val", "test", ""}
+
+
 @given(st.binary(max_size=200), st.integers(0, 80), st.sampled_from([0, 8, 99]))
 @settings(max_examples=60, deadline=None)
 def test_any_bytes_in_place_of_a_member_are_a_broken_graph(data: bytes, offset: int, method: int) -> None:
@@ -313,6 +369,7 @@ def test_a_table_made_by_the_data_set_s_tools_says_the_same(tmp_path: Path) -> N
         ('{"50000003": [[["a|b", "loc', "not a whole JSON file .*; download it again"),
         ("[]", "says nothing of any image that is there"),
         ('{"1": []}', "says nothing of any image that is there"),
+        ('{"50000003": ' + '{"a":' * 100_000, "nested too deeply"),
         ("", "not a whole JSON file"),
     ],
 )
@@ -381,10 +438,28 @@ def test_the_index_is_written_and_evaluation_reads_its_boxes(whole: Path, tmp_pa
     assert truth.ignore[0, fracture]  # affirmed, but its region has no box
 
 
-def test_gold_is_taken_out_of_other_indexes(whole: Path, tmp_path: Path) -> None:
-    gold = build_index("imagenome", whole, tmp_path / "gold", part="gold")
-    path = build_index("imagenome", whole, tmp_path / "silver", exclude=[gold], region_boxes="false")
-    assert not set(read_index(path).frame.filter(split="train")["patient_id"]) & {"10000001"}
+@pytest.mark.parametrize(
+    "table",
+    [
+        "",  # the index of the gold set
+        "silver_dataset/splits/images_to_avoid.csv",
+        "gold_dataset/gold_attributes_relations_500pts_500studies1st.txt",  # sentences with line ends
+        "gold_dataset/gold_object_attribute_with_coordinates.txt",
+        "gold_dataset/gold_bbox_coordinate_annotations_1000images.csv",
+    ],
+)
+def test_gold_is_taken_out_of_other_indexes(whole: Path, tmp_path: Path, table: str) -> None:
+    """MIMIC-CXR's own folder knows nothing of the gold set, two of whose images are in its train."""
+    mimic = {"root": whole / MIMIC, "labels": "none"}
+    plain = read_index(build_index("mimic", out=tmp_path / "plain", **mimic)).frame
+    assert dict(plain.select("image_id", "split").iter_rows())[GOLD1] == "train"
+    named = whole / IMAGENOME / table
+    if not table:
+        named = build_index("imagenome", whole, tmp_path / "gold", part="gold")
+    frame = read_index(build_index("mimic", out=tmp_path / "i", exclude=[named], **mimic)).frame
+    assert dict(frame.select("image_id", "split").iter_rows()) == {
+        GOLD1: "", GOLD2: "", TRAIN: "train", UNTOLD: "train", VAL: "val", TEST: "test", CROSSED: "train",
+    }  # fmt: skip
 
 
 def test_published_counts_are_there_to_compare_with() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import zipfile
@@ -195,6 +196,29 @@ def test_the_folder_of_the_images_alone_has_no_reports(mimic: Path) -> None:
         assert build(mimic / JPG, reports=str(where)).frame.drop("path").equals(wanted.drop("path"))
 
 
+@pytest.mark.parametrize("linked", ["files", "files/p10", "mimic-cxr-2.0.0-split.csv.gz", ""])
+def test_folders_and_tables_may_be_links(mimic: Path, tmp_path: Path, linked: str) -> None:
+    """Images on another disk are common."""
+    plain = build(mimic, views="all").frame
+    place = mimic / JPG / linked
+    away = (tmp_path / "disk").resolve() / "x"
+    away.parent.mkdir()
+    place.rename(away)
+    place.symlink_to(away, target_is_directory=away.is_dir())
+    assert build(mimic, views="all").frame.equals(plain)
+
+
+def test_tables_unpacked_into_folders_of_their_name(mimic: Path) -> None:
+    """As macOS does with ``x.csv.gz`` that a browser has unpacked already."""
+    plain = build(mimic).frame
+    packed = mimic / JPG / f"{METADATA}.gz"
+    folder = mimic / JPG / METADATA
+    folder.mkdir()
+    (folder / METADATA).write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    assert build(mimic).frame.equals(plain)
+
+
 def test_dicom_images_take_everything_else_from_the_tables(tmp_path: Path) -> None:
     root = write_mimic(tmp_path / "m", Mimic(kinds=("jpg", "dicom")))
     jpg, dicom = build(root, views="all"), build(root, views="all", images="dicom")
@@ -260,3 +284,8 @@ def test_published_counts_add_up() -> None:
     parts = [facts[key]["Atelectasis"] for key in ("positives", "negatives", "uncertain")]
     assert sum(parts) + 170_161 == facts["labelled_studies"]  # 170,161 studies do not mention it
     assert set(facts["rates"]) - {"of"} == set(OBSERVATIONS)
+
+
+def test_labels_mined_from_the_reports_are_no_witness_for_them(mimic: Path) -> None:
+    tables = build(mimic)
+    assert tables.text_labels == tables.classes and build(mimic, labels="none", views="all").text_labels == ()

@@ -28,23 +28,40 @@ def mimic(tmp_path: Path) -> Path:
     return write_mimic(tmp_path / "mimic")
 
 
-def test_boxes_of_both_sets_are_joined_and_their_patients_leave_train(mimic: Path, tmp_path: Path) -> None:
-    """a1 and d1 are drawn on: both patients' images leave train. c1 is in val and e1 in test, where they stay."""
+def test_boxes_of_both_sets_are_joined_and_their_patients_are_not_learnt_from(mimic: Path, tmp_path: Path) -> None:
+    """a1 and d1 are drawn on, and c1 of val: their patients' images are in no split. e1 stays in test."""
     write_ms_cxr(mimic / "ms-cxr" / "0.1")
     write_coco(mimic / "tam" / "221v2hiqualnihsplit.json", TAM_BOXES, report="words nobody should read")
     index = read_index(build_index("mimic", mimic, tmp_path / "i", views="all"))
     boxes = pl.read_parquet(boxes_path(index.path))
     assert boxes.height == 7 and set(index.boxed_classes) == set(boxes["label"])
     splits = by_name(index.frame, "split")
-    assert {name for name, split in splits.items() if split == ""} == {"a1", "a2", "a3", "a4", "d1", "d2", "d3"}
+    assert {name for name, split in splits.items() if split == ""} == {"a1", "a2", "a3", "a4", "c1", "d1", "d2", "d3"}
     assert {name for name, split in splits.items() if split == "train"} == {"b1", "b2"}
-    assert splits["c1"] == "val" and splits["e1"] == "test"
+    assert splits["e1"] == "test"
     assert {n for n, read in by_name(index.frame, "boxes_read").items() if read} == {"a1", "a2", "c1", "d1", "e1"}
-    assert "2 patients with boxes (7 images) taken out of train, in no split now" in index.notes
+    assert "3 patients (8 images) with boxes taken out of train and val, in no split now" in index.notes
     assert "5 boxes of MS-CXR on 3 images" in index.notes and "2 boxes of Tam et al. on 2 images" in index.notes
     kept = build(mimic, views="all", keep_boxed_in_train=True)
     assert by_name(kept.frame, "split")["a1"] == "train"
-    assert "2 patients with boxes (7 images) stay in train, as asked: do not test on their boxes" in kept.notes
+    assert "3 patients (8 images) with boxes stay in train and val, as asked: do not test on them" in kept.notes
+
+
+@pytest.mark.parametrize("where", ["chest-imagenome/1.0.0/silver_dataset/splits", "silver_dataset/splits"])
+def test_gold_patients_of_chest_imagenome_are_not_learnt_from(mimic: Path, where: str) -> None:
+    """b's images are in train, f's in test; the list names one image of each."""
+    path = mimic / where / "images_to_avoid.csv"
+    path.parent.mkdir(parents=True)
+    names = [("10000002", "50000003", "b2"), ("19000002", "59000003", "f1")]
+    rows = "".join(f"{subject},{study},{dicom_id(name)},x.dcm,AP\n" for subject, study, name in names)
+    path.write_text(f"subject_id,study_id,dicom_id,path,ViewPosition\n{rows}")
+    built = build(mimic, views="all")
+    splits = by_name(built.frame, "split")
+    assert {name for name, split in splits.items() if split == ""} == {"b1", "b2"} and splits["f1"] == "test"
+    out = "1 patients (2 images) of Chest ImaGenome's gold set taken out of train and val, in no split now"
+    assert out in built.notes and built.boxes is None
+    kept = build(mimic, views="all", keep_boxed_in_train=True)
+    assert by_name(kept.frame, "split")["b1"] == "train"
 
 
 def test_boxes_are_corners_clipped_to_the_original_image(mimic: Path) -> None:

@@ -12,6 +12,7 @@ from fixtures.mimic import (
     CHEXPERT,
     CXR,
     JPG,
+    LABELS,
     METADATA,
     NEGBIO,
     REPORTS,
@@ -71,6 +72,7 @@ FAULTS: list[tuple[str, str, dict[str, dict[str, str]], str]] = [
     ("other patient", METADATA, {dicom_id("a2"): {"subject_id": "10000009"}}, "data row 2, patient_id=.*says another"),
     ("split word", SPLIT, {dicom_id("a2"): {"split": "valid"}}, "data row 2, split='valid'.*train, validate, test"),
     ("study twice", CHEXPERT, {"10000002": {"study_id": "50000001"}}, "study_id='50000001'.*appears twice"),
+    ("study as float", CHEXPERT, {"10000002": {"study_id": "50000003.0"}}, "study_id='50000003.0'.*not a study"),
     ("label", CHEXPERT, {"10000002": {"Edema": "2.0"}}, r"data row 3, Edema=2.0.*expected 1.0, 0.0, -1.0"),
 ]  # fmt: skip
 
@@ -81,6 +83,13 @@ def test_faults_of_tables_are_one_line(mimic: Path, name: str, changes: dict[str
     with pytest.raises(DataError, match=said) as error:
         build(mimic)
     assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_labels_of_other_studies_are_not_taken_for_blank_ones(mimic: Path) -> None:
+    header = ("subject_id", "study_id", *LABELS)
+    write_table(mimic / JPG / CHEXPERT, header, [(10000001, 59999999, *["1.0"] * len(LABELS))])
+    with pytest.raises(DataError, match=rf"{CHEXPERT} has none of the \d studies that are there; use one release"):
+        build(mimic)
 
 
 @pytest.mark.parametrize("name", [METADATA, SPLIT, CHEXPERT, NEGBIO, TEST_LABELS])
@@ -142,3 +151,11 @@ def test_a_damaged_member_is_one_line(mimic: Path) -> None:
 def test_unknown_options_are_named(mimic: Path, option: dict[str, str]) -> None:
     with pytest.raises(DataError, match=re.escape(next(iter(option.values())))):
         build(mimic, **option)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ['s50000001,"A hazy patch\n', "s50000001,A hazy, patch\ns50000002,x\n"])
+def test_parts_that_are_no_tables_are_not_quoted(mimic: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mimic_cxr_000.csv").write_text(text)
+    with pytest.raises(DataError, match=r"mimic_cxr_000\.csv: .*make it again") as error:
+        build(mimic, reports=str(tmp_path / "mimic_cxr_000.csv"))
+    assert "hazy" not in str(error.value) and "\n" not in str(error.value)

@@ -135,18 +135,21 @@ def test_without_boxes_or_images(tmp_path: Path, ms_cxr: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"category_name": "Pneumonla"}, "finding 'Pneumonla' is unknown; did you mean 'Pneumonia'"),
-        ({"x": "left"}, "data row 1, x='left'.*expected a number"),
+        ({"category_name": "Pneumonla"}, "finding of a row is unknown; did you mean 'Pneumonia'"),
+        ({"category_name": "A hazy patch, lower left."}, "finding of a row is unknown; known: Atelectasis"),
+        ({"x": "A hazy patch, lower left."}, "data row 1, x: expected a number"),
+        ({"image_width": "A hazy patch, lower left."}, "data row 1, image_width: expected a number"),
         ({"w": ""}, "data row 1, w=None.*give a value"),
         ({"image_width": "0"}, "data row 1, image_width=0.0.*expected a number of pixels"),
-        ({"path": "elsewhere/a.jpg"}, "data row 1, path='elsewhere/a.jpg'.*expected files/p1x"),
+        ({"image_width": "2147483648"}, "data row 1, image_width=2147483648.0.*expected a number of pixels"),
+        ({"path": "A hazy patch, lower left."}, "data row 1, path: expected files/p1x"),
     ],
 )
 def test_faults_are_one_line(ms_cxr: Path, mimic: Path, changes: dict[str, str], said: str) -> None:
     write_boxes(ms_cxr, NEW, a1=changes)
     with pytest.raises(DataError, match=said) as error:
         build(ms_cxr, images=str(mimic))
-    assert NEW in str(error.value) and "\n" not in str(error.value)
+    assert NEW in str(error.value) and "\n" not in str(error.value) and "hazy" not in str(error.value)
 
 
 @pytest.mark.parametrize(

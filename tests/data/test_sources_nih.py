@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from wsrpn_vl.data.index import boxes_path, read_index
 from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.data.sources import build_index, missing_path
 from wsrpn_vl.data.sources.nih import CLASSES, build
+from wsrpn_vl.data.sources.tables import find_images
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import NIH14, label_column
 
@@ -167,6 +169,14 @@ FAULTS = [
     ("BBox_List_2017.csv", "960.0,960.0,64.0,64.0", "960.0,960.0,64.0,wide", "line 5 needs four numbers"),
     ("BBox_List_2017.csv", "960.0,960.0,64.0,64.0", "960.0,960.0,64.0", "line 5 needs four numbers"),
     ("BBox_List_2017.csv", "960.0,960.0,64.0,64.0", "960.0,960.0,65.0,64.0", "x2=64.0625.*outside the image"),
+    ("BBox_List_2017.csv", "960.0,960.0,64.0,64.0", "nan,960.0,64.0,64.0", "line 5 needs four numbers"),
+    (
+        "Data_Entry_2017_v2020.csv",
+        "00000002_000.png,No Finding,0,2,",
+        "00000001_000.png,No Finding,0,1,",
+        "row 1, .*keep one",
+    ),
+    ("test_list.txt", "00000009_000.png", "<html>", r"test_list\.txt: line \d+ is no name such as 00000001_000\.png"),
     ("test_list.txt", "00000009_000", "00000001_000", "'00000001_000' is in train_val_list.txt and in test_list.txt"),
     ("train_val_list.txt", "00000001_000", "00000012_001", "patient_id '00000012' is in more than one split"),
 ]
@@ -183,6 +193,19 @@ def test_a_fault_is_named_in_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_links_are_followed_and_circles_of_them_come_to_an_end(nih: Path, tmp_path: Path) -> None:
+    """Two links back double the tree at every turn, to a depth of 40 if they are followed blindly."""
+    wanted = build(nih)
+    (nih / "images").rename(tmp_path / "elsewhere")
+    (nih / "images").symlink_to(tmp_path / "elsewhere")
+    (nih / "images_001" / "back").symlink_to(nih)
+    (nih / "images_001" / "aside").symlink_to(nih / "images_002")
+    (nih / "images_002" / "aside").symlink_to(nih / "images_001")
+    got = build(nih)
+    assert got.frame["image_id"].equals(wanted.frame["image_id"]) and not got.missing
+    assert len(find_images(nih)) < 3 * len(ROWS)
+
+
 @pytest.mark.parametrize("file", ["Data_Entry_2017_v2020.csv", "train_val_list.txt", "test_list.txt"])
 def test_a_missing_table_is_named(nih: Path, file: str) -> None:
     (nih / file).unlink()
@@ -190,10 +213,57 @@ def test_a_missing_table_is_named(nih: Path, file: str) -> None:
         build(nih)
 
 
-def test_a_broken_image_is_named(nih: Path) -> None:
-    (nih / "images" / "00000012_000.png").write_bytes(b"<html>sign in</html>")
-    with pytest.raises(DataError, match=r"00000012_000\.png: neither PNG, JPEG nor DICOM"):
+@pytest.mark.parametrize(
+    "content", [b"<html>sign in</html>", b"", b"\x89PNG\r\n\x1a\n\0\0"], ids=["page", "empty", "cut"]
+)
+def test_a_broken_image_is_listed_and_left_out_like_a_missing_one(nih: Path, content: bytes) -> None:
+    wanted = build(nih)
+    (nih / "images" / "00000012_000.png").write_bytes(content)
+    tables = build(nih)
+    assert tables.missing == ("images/00000012_000.png",)
+    assert "1 x image that cannot be read, left out (see the .missing.txt list)" in tables.notes
+    assert tables.frame.equals(wanted.frame.filter(pl.col("image_id") != "00000012_000"))
+    assert tables.boxes is not None and wanted.boxes is not None
+    assert tables.boxes.equals(wanted.boxes.filter(pl.col("image_id") != "00000012_000"))
+
+
+@pytest.mark.parametrize("file", ["test_list.txt", "BBox_List_2017.csv", "Data_Entry_2017_v2020.csv"])
+def test_an_empty_file_is_a_broken_download(nih: Path, file: str) -> None:
+    (nih / file).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{file}: .*; download it again"):
         build(nih)
+
+
+def test_when_no_image_can_be_read_the_first_says_why(nih: Path) -> None:
+    for path in nih.rglob("*.png"):
+        path.write_bytes(b"<html>sign in</html>")
+    with pytest.raises(DataError, match=r"0000000\d_00\d\.png: neither PNG, JPEG nor DICOM"):
+        build(nih)
+
+
+def test_tables_may_be_packed_and_lie_below_the_root(nih: Path, tmp_path: Path) -> None:
+    """As after ``kaggle datasets download`` into a folder of its own, or with the tables kept in gzip."""
+    wanted = build(nih)
+    inner = tmp_path / "downloads" / "nih-chest-xrays"
+    shutil.copytree(nih, inner)
+    for path in (*inner.glob("*.csv"), *inner.glob("*.txt")):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    got = build(tmp_path / "downloads")
+    assert got.frame.drop("path").equals(wanted.frame.drop("path"))
+    assert got.boxes is not None and wanted.boxes is not None and got.boxes.equals(wanted.boxes)
+    (inner / "test_list.txt.gz").write_bytes(gzip.compress(b"00000012_000.png\n")[:-6])
+    with pytest.raises(DataError, match=r"test_list\.txt\.gz: not a whole gzip file; download it again"):
+        build(tmp_path / "downloads")
+
+
+@pytest.mark.parametrize(("said", "age"), [("058Y", 58), ("011M", 0), ("018M", 1), ("3D", 0), ("-4", None), ("", None)])
+def test_ages_of_the_old_table(nih: Path, said: str, age: int | None) -> None:
+    replace(nih / "Data_Entry_2017_v2020.csv", ",1,57,M,", f",1,{said},M,")
+    tables = build(nih)
+    assert row(tables.frame, "00000001_000")["age"] == age
+    left = 2 if said == "-4" else 1  # beside the one of 412 years; no age at all is no odd age
+    assert f"{left} x age above 120 or no age, left blank" in tables.notes
 
 
 def test_no_image_at_all_is_an_error(nih: Path) -> None:

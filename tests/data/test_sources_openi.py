@@ -7,6 +7,7 @@ import re
 import shutil
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -144,6 +145,23 @@ def test_labels_and_text(openi: Path) -> None:
     assert (first["study_id"], first["patient_id"]) == ("CXR1", None)
     assert any("CC BY-NC-ND" in note for note in tables.notes)
     assert "1 x report without an image, left out" in tables.notes
+
+
+def test_a_code_that_only_suggests_a_finding_leaves_it_uncertain(openi: Path) -> None:
+    codes = ("Costophrenic Angle/right/blunted", "Deformity/ribs", "Fractures, Bone/ribs")
+    write_reports(openi, {"1.xml": xml(replace(ENTRIES[0], terms=codes))})
+    got = row(build(openi), "CXR1_1_IM-0001-3001")
+    assert (got["y_pleural_effusion"], got["y_fracture"], got["y_edema"], got["no_finding"]) == (-1, 1, 0, 0)
+    assert row(build(openi, approximate=True), "CXR1_1_IM-0001-3001")["y_pleural_effusion"] == 1
+
+
+def test_a_broken_image_is_listed_and_left_out(openi: Path) -> None:
+    wanted = build(openi)
+    (openi / "NLMCXR_png" / "CXR2_IM-0652-1001.png").write_bytes(b"<html>")
+    tables = build(openi)
+    assert tables.missing == ("NLMCXR_png/CXR2_IM-0652-1001.png",)
+    assert "1 x image that cannot be read, left out (see the .missing.txt list)" in tables.notes
+    assert tables.frame.equals(wanted.frame.filter(pl.col("image_id") != "CXR2_IM-0652-1001"))
 
 
 def test_labels_from_the_words_and_none(openi: Path) -> None:

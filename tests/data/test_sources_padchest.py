@@ -211,10 +211,27 @@ def test_which_images_are_taken(padchest: Path) -> None:
     assert any(note.startswith("3 x image that no physician labelled") for note in physician.notes)
 
 
+@pytest.mark.parametrize("blank", ["negative", "null"])
+def test_a_name_that_only_suggests_a_finding_leaves_it_uncertain(padchest: Path, blank: str) -> None:
+    """A blunted costophrenic angle may be an effusion; beside a named effusion it adds nothing."""
+    rows = list(ROWS)
+    for at, labels in {
+        2: "['cardiomegaly', 'costophrenic angle blunting']",
+        3: "['pneumonia', 'vertebral compression left side']",
+        5: "['costophrenic angle blunting', 'pleural effusion']",
+    }.items():
+        rows[at] = replace(rows[at], labels=labels)
+    write_table(padchest, tuple(rows))
+    frame = build(padchest, blank=blank).frame
+    assert row(frame, "102_a")["y_pleural_effusion"] == -1 and row(frame, "102_a")["y_cardiomegaly"] == 1
+    assert row(frame, "103_a")["y_fracture"] == -1 and row(frame, "105_a")["y_pleural_effusion"] == 1
+    assert row(frame, "102_a")["y_fracture"] == (0 if blank == "negative" else None)
+
+
 def test_approximate_names_only_when_asked_for(padchest: Path) -> None:
     changed = tuple(replace(r, labels=r.labels.replace("scoliosis", "pseudonodule")) for r in ROWS)
     write_table(padchest, changed)
-    assert row(build(padchest).frame, "102_a")["y_lung_lesion"] == 0
+    assert row(build(padchest).frame, "102_a")["y_lung_lesion"] == -1
     assert row(build(padchest, approximate=True).frame, "102_a")["y_lung_lesion"] == 1
 
 
@@ -289,12 +306,14 @@ FAULTS = [
     (2, {"labels": "[" * 5000}, "data row 3, Labels: not a list"),
     (2, {"labels": "__import__('os').system('true')"}, "data row 3, Labels: not a list"),
     (2, {"sentences": "[['nodul']]"}, "data row 3, LabelsLocalizationsBySentence: finding 'nodul' is unknown"),
-    (2, {"projection": "AXIAL"}, "data row 3, Projection='AXIAL': expected one of PA, L"),
-    (2, {"method": "Guess"}, "data row 3, MethodLabel='Guess'"),
-    (2, {"name": "101_a.png"}, "data row 3, ImageID='101_a.png': not a file name of its own"),
-    (2, {"name": "../x.png"}, "data row 3, ImageID='../x.png'"),
-    (2, {"born": "long ago"}, "data row 3, PatientBirth='long ago'"),
-    (2, {"patient": "None"}, "data row 3, PatientID=None"),
+    (2, {"projection": "AXIAL"}, "data row 3, Projection: expected one of PA, L"),
+    (2, {"projection": "sin hallazg"}, "data row 3, Projection: expected one of PA, L"),  # a shifted row
+    (2, {"born": "sin hallazg"}, "data row 3, PatientBirth: expected a whole number"),
+    (2, {"method": "Guess"}, "data row 3, MethodLabel: expected one of physician, rnn_model"),
+    (2, {"name": "101_a.png"}, "data row 3, ImageID: not a file name of its own"),
+    (2, {"name": "../x.png"}, "data row 3, ImageID: not a file name of its own"),
+    (2, {"born": "long ago"}, "data row 3, PatientBirth: expected a whole number"),
+    (2, {"patient": "None"}, "data row 3, PatientID: give a value"),
 ]
 
 

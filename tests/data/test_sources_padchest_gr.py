@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_labels_and_text(gr: Path) -> None:
     assert row(build(gr, blank="null"), "1_a")["y_pneumothorax"] is None
 
 
+def test_a_name_that_only_suggests_a_finding_leaves_it_uncertain(gr: Path) -> None:
+    """Two positive sentences and a negative one with approximate names: the negative one suggests nothing."""
+    reports = studies()
+    reports[0]["findings"][0]["labels"].append("costophrenic angle blunting")
+    reports[2]["findings"].append(
+        {"sentence_en": "No vertebral compression", "abnormal": False, "labels": ["vertebral compression"]}
+    )
+    (gr / REPORTS).write_text(json.dumps(reports))
+    tables = build(gr)
+    assert row(tables, "1_a")["y_pleural_effusion"] == -1 and row(tables, "2_a")["y_pleural_effusion"] == 1
+    assert row(tables, "3_a")["y_fracture"] == 0
+    assert row(build(gr, approximate=True), "1_a")["y_pleural_effusion"] == 1
+
+
 def test_triples_carry_the_polarity(gr: Path) -> None:
     tables = build(gr)
     assert from_json(row(tables, "1_a")["triples"]) == (
@@ -128,6 +143,19 @@ def test_master_table_in_a_zip_file(gr: Path, tmp_path: Path) -> None:
     (tmp_path / "zipped" / f"{MASTER}.zip").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(DataError, match=r"master_table\.csv\.zip: no readable master_table\.csv inside"):
         build(tmp_path / "zipped")
+
+
+def test_a_damaged_zip_file_is_named(tmp_path: Path) -> None:
+    """The first byte of a deflated member that is no deflate: zlib, not zipfile, complains."""
+    root = write_padchest_gr(tmp_path / "gr", master="zip")
+    with zipfile.ZipFile(root / f"{MASTER}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MASTER, "StudyID,ImageID\n" * 99)
+    data = bytearray((root / f"{MASTER}.zip").read_bytes())
+    data[30 + len(MASTER)] = 0xFF
+    (root / f"{MASTER}.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"master_table\.csv\.zip: no readable master_table\.csv inside") as caught:
+        build(root)
+    assert "\n" not in str(caught.value)
 
 
 def test_views_come_from_the_table_of_padchest(gr: Path) -> None:
@@ -221,6 +249,12 @@ TABLE_FAULTS = [
     ("70.0", "old", "PatientAge='old'"),
     ("PatientID", "Patient", "column 'PatientID' is missing"),
 ]
+
+
+def test_an_age_that_nobody_reaches_is_blank(gr: Path) -> None:
+    text = (gr / MASTER).read_text()
+    (gr / MASTER).write_text(text.replace(",70.0,", ",1e308,").replace(",61,", ",120.5,"))
+    assert build(gr).frame.sort("image_id")["age"].to_list() == [None, None, None, 55]
 
 
 @pytest.mark.parametrize(("old", "new", "message"), TABLE_FAULTS)

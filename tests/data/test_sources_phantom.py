@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,17 @@ def test_folders_without_a_whole_phantom_are_named(tmp_path: Path) -> None:
     tmp_path = tmp_path / "native"
     write_phantom(tmp_path, images=2, size=64, progress=False)
     record = next((tmp_path / ".phantom" / "records").iterdir())
-    record.write_text("[{")
-    with pytest.raises(DataError, match=rf"{record.name}: broken record"):
-        build_index("phantom", tmp_path, tmp_path / "out")
+    image = read_index(tmp_path / "index.parquet").frame["image_id"][0]
+    good = {"name": "Edema", "box": [1, 2, 3, 4], "visibility": None}
+    faults = (
+        {"box": [1, 2, 3]},
+        {"box": [1, 2, 3, 4, 5]},
+        {"box": [10**400, 2, 3, 4]},
+        {"name": 7},
+        {"name": "\ud800"},
+    )
+    studies = [[{"image_id": image, "findings": [good | fault]}] for fault in (*faults, {"visibility": "x"})]
+    for text in ("[{", '{"a":' * 100_000, *map(json.dumps, studies)):
+        record.write_text(text)
+        with pytest.raises(DataError, match=rf"{record.name}: broken record"):
+            build_index("phantom", tmp_path, tmp_path / "out")

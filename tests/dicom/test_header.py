@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
 from fixtures.dicom import SECRET, dataset, fill, jpeg2000, save, stored
-from wsrpn_vl.dicom.header import dicom_facts, pseudonym, read_pseudonyms
-from wsrpn_vl.dicom.read import dicom_size, dicom_view
+from wsrpn_vl.dicom.header import dicom_facts, pseudonym, quiet, read_pseudonyms
+from wsrpn_vl.dicom.read import dicom_size, dicom_view, read_dicom
 from wsrpn_vl.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
@@ -126,6 +127,30 @@ def test_complaints_of_the_library_do_not_get_through(
         facts, names = read_pseudonyms(path, "s")
         assert dicom_facts(path) == facts and names.study
     assert SECRET not in caplog.text + "".join(capfd.readouterr()) + str(names)
+
+
+def test_loggers_below_the_library_s_own_are_silent_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken stream makes pydicom log a traceback, and every decoding the values of the header."""
+    caplog.set_level("DEBUG")
+    frame = jpeg2000(stored(8), 8)
+    good = save(tmp_path / "a.dcm", fill(dataset(stored(8), 8), JPEG2000Lossless, frame))
+    assert read_dicom(good).shape == stored(8).shape
+    broken = save(tmp_path / "b.dcm", fill(dataset(stored(8), 8), JPEG2000Lossless, frame[:150]))
+    with pytest.raises(DataError, match="the image cannot be decoded"):
+        read_dicom(broken)
+    assert not [record for record in caplog.records if record.name.startswith("pydicom")]
+
+
+def test_threads_leave_the_settings_as_they_were() -> None:
+    """Two that overlap: the second still reads in silence when the first has left."""
+    before = list(warnings.filters), pydicom_config.settings.reading_validation_mode
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert warnings.filters[0][0] == "ignore" and pydicom_config.settings.reading_validation_mode == 0
+    second.__exit__(None, None, None)
+    assert (list(warnings.filters), pydicom_config.settings.reading_validation_mode) == before
 
 
 @pytest.mark.parametrize("read", [dicom_facts, dicom_view, dicom_size, lambda path: read_pseudonyms(path, "s")])

@@ -228,6 +228,22 @@ BAD_COCO = {
         "'Mas'; did you mean 'Mass'",
     ),
     "id range": ([{"image_id": "a", "category_id": 5, "bbox": [0, 0, 1, 1], "score": 1}], "5 is not in 1..1"),
+    "list as id": (coco(images=[{"id": [7], "file_name": "a"}]), "image 0 has no 'id'"),
+    "list as category": (coco(categories=[{"id": [1], "name": "Mass"}]), "category 0 needs an 'id'"),
+    "list of class": (
+        coco(annotations=[{"image_id": 7, "category_id": [], "bbox": [1, 1, 1, 1], "score": 1}]),
+        "_id \\[]",
+    ),
+    "no categories": (coco(categories=7), "'categories' is empty"),
+    "endless box": (
+        coco(annotations=[{"image_id": 7, "category_id": 10, "bbox": [10**400, 1, 1, 1], "score": 1}]),
+        "bbox=",
+    ),
+    "endless size": (coco(images=[{"id": 7, "file_name": "a", "width": 1e308, "height": 3}]), "width=1e\\+308"),
+    "endless prob": (
+        coco(images=[{"id": 7, "file_name": "a", "probs": {"Mass": 10**400}}]),
+        "no number for class 'Mass'",
+    ),
     "no image": ([{"category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "no 'image_id'"),
 }
 
@@ -239,6 +255,13 @@ def test_bad_coco_files_give_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(PredictionsError, match=message) as error:
         read_predictions(path, ["Mass"])
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_deep_json_and_a_record_of_another_form(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text('{"a":' * 100_000)
+    with pytest.raises(PredictionsError, match=r"deep\.json: not readable as JSON"):
+        read_predictions(tmp_path / "deep.json")
+    assert read_predictions(written(tmp_path, coco() | {"info": {"wsrpn_vl": [1]}})).meta["format"] == "COCO"
 
 
 def test_a_list_without_names_needs_the_classes(tmp_path: Path) -> None:
@@ -310,6 +333,14 @@ def test_a_plain_table_of_somebody_else_is_read(tmp_path: Path) -> None:
     assert got.classes == ("Mass", "Nodule") and got.image_ids == ("b", "a")
     assert got.probs.tolist() == [[0.3, 0.4], [0.1, 0.2]] and got.predictions[0].width == 0
     assert got.predictions[1].detections.scores.tolist() == [0.75, 0.25]
+
+
+def test_classes_of_the_record_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for classes in ("[0.5, 1]", "7", '{"Mass": 1}', "[null]"):
+        table().write_parquet(path, metadata={"wsrpn_vl": f'{{"classes": {classes}}}'})
+        with pytest.raises(PredictionsError, match=r"a\.parquet: the metadata's classes are no list of names"):
+            read_predictions(path)
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

@@ -285,3 +285,10 @@ def test_real_images_are_scored_with_the_blind_rows_beside(real_data: Path, tmp_
     assert all(s["same"] == 1 for s in got["detection"]["spread"].values())
     assert 0.3 < got["classification"]["mean_auroc"] < 0.7
     assert read_predictions(tmp_path / "blind").classes == NIH8
+
+
+def test_boxes_that_are_regions_are_called_so(files: dict[str, Path]) -> None:
+    got = evaluate_predictions(files["test"], files["index"], "test", resamples=5)
+    assert got["truth"]["box_kind"] == "lesion" and "anatomical regions" not in shown(got)
+    got["truth"]["box_kind"] = "region"
+    assert "anatomical regions that stand for the findings" in shown(got)

@@ -33,14 +33,65 @@ def frame(texts: list[str | None]) -> pl.DataFrame:
 
 def test_auto_takes_reports_where_there_are_any_and_says_so() -> None:
     words, source = captions(frame(["FINDINGS: big heart.", None]), ["Cardiomegaly"])
-    assert (words, source) == (["big heart.", None], "report")
+    assert (words, source) == (["Big heart.", None], "report")
     words, source = captions(frame([None, None]), ["Cardiomegaly"])
     assert source == "labels" and all("ardiomegaly" in w for w in words if w)
 
 
-def test_asking_for_reports_that_are_not_there_is_an_error() -> None:
-    with pytest.raises(DataError, match="data.text"):
-        captions(frame([None]), ["Cardiomegaly"], "report")
+@pytest.mark.parametrize("source", ["report", "findings"])
+def test_asking_for_reports_that_are_not_there_is_an_error(source: str) -> None:
+    with pytest.raises(DataError, match=f"data.text={source}"):
+        captions(frame([None]), ["Cardiomegaly"], source)
+    assert load_config(overrides=[f"data.text={source}"]).data.text == source
+
+
+MIMIC = " FINAL REPORT\n INDICATION:  ___ year old, rule out pneumonia.\n \n COMPARISON:  ___, edema.\n \n "
+RULE = "_" * 70
+LOOKS: list[tuple[str, str, str]] = [  # report, caption, sentences of findings
+    (
+        MIMIC + "FINDINGS: \n \n Compared to ___, the left\n effusion is smaller.  No pneumothorax.\n \n"
+        " ADDENDUM:  Dr. ___ knows.\n",
+        "The left effusion is smaller. No pneumothorax.",
+        "The left effusion. No pneumothorax.",
+    ),
+    (
+        f"{MIMIC}IMPRESSION:  No change in small effusion.\n {RULE}\n   FINAL ADDENDUM\n \n Right apical nodule.\n",
+        "No change in small effusion. Right apical nodule.",
+        "Small effusion. Right apical nodule.",
+    ),
+    (
+        f" WET READ: AB ___ 5:30 PM\n  Early words of edema.\n {RULE}\n{MIMIC}IMPRESSION: \n \n 1.  Tiny right\n"
+        " pneumothorax, discussed with Dr. ___ by phone.\n 2.  The team was paged at 4 pm.\n",
+        "Tiny right pneumothorax.",
+        "Tiny right pneumothorax.",
+    ),
+    (
+        MIMIC.replace("COMPARISON", "TECHNIQUE")
+        + "AP chest compared to ___ through ___:\n \n The heart is enlarged, as before.\n",
+        "The heart is enlarged, as before.",
+        "The heart is enlarged.",
+    ),
+    (
+        "INDICATION: Rule out mass\nFINDINGS: The XXXX are clear. XXXX sternotomy. No effusion.\n"
+        "IMPRESSION: 1. No effusion. 2. XXXX.",
+        "Sternotomy. No effusion.",
+        "Sternotomy. No effusion.",
+    ),
+    (
+        r"NARRATIVE:\nCHEST: 1/1/2001\n \nCLINICAL HISTORY: pneumonia?\n \nFINDINGS:\n \nET tube in place.\n \n"
+        r"IMPRESSION:\n \n1.ET tube in place.\n2.Small left effusion.\n \nSUMMARY:2-ABNORMAL\n \nEND OF IMPRESSION:\n"
+        r" \nSigned By: A, B",
+        "ET tube in place. Small left effusion.",
+        "ET tube in place. Small left effusion.",
+    ),
+    (MIMIC.rstrip(), "", ""),
+]
+
+
+@pytest.mark.parametrize(("report", "caption", "findings"), LOOKS)
+def test_awkward_reports_become_plain_captions(report: str, caption: str, findings: str) -> None:
+    for source, words in (("report", caption), ("findings", findings)):
+        assert captions(frame([report]), ["Cardiomegaly"], source) == ([words or None], source)
 
 
 TRIPLES = to_json([Triple("Pleural Effusion", "left", ("small",)), Triple("Edema", polarity="negative")])
@@ -55,6 +106,12 @@ def test_triples_give_captions_at_the_wanted_level() -> None:
     ):
         assert captions(rows, ["Cardiomegaly"], source) == ([wanted, None, None], source)
     assert captions(rows, ["Cardiomegaly"])[1] == "report"
+
+
+def test_triples_that_only_compare_give_no_caption() -> None:
+    stable = to_json([Triple("Cardiomegaly", "", ("stable",), "uncertain")])
+    rows = frame(["a", "b"]).with_columns(triples=pl.Series([stable, TRIPLES]))
+    assert captions(rows, ["Cardiomegaly"], "triples")[0] == [None, "Pleural effusion on the left, small."]
 
 
 @pytest.mark.parametrize("source", ["triples", "triples_location", "triples_finding"])

@@ -193,6 +193,24 @@ def test_no_modifier_is_made_of_doubt_denial_comparison_or_two_severities() -> N
     assert told(no) == [("Pneumothorax", "left lung", (), "negative")]
 
 
+@pytest.mark.parametrize(
+    ("cues", "wanted"),
+    [
+        ([["severity|yes|mild"]], ("mild",)),
+        (["severity|yes|mild"], ("mild",)),  # as text
+        ([["severity|yes|mild", "mild", 3, None, "severity|perhaps|severe"]], ("mild",)),
+        ([None], ()),
+        ([{"severity|yes|mild": 1}], ()),
+        ([], ()),
+        ("severity|yes|mild", ()),
+        (None, ()),
+    ],
+)
+def test_cues_of_any_form_leave_the_finding(cues: Any, wanted: tuple[str, ...]) -> None:
+    heart = region("cardiac silhouette", said(0, "", BIG_HEART)) | {"severity_cues": cues}
+    assert told(heart) == [("Cardiomegaly", "cardiac silhouette", wanted, "positive")]
+
+
 def test_the_last_severity_of_a_region_counts() -> None:
     first, last = ([f"severity|yes|{word}"] for word in ("severe", "moderate"))
     heart = region("cardiac silhouette", said(0, "", BIG_HEART, severity=first), said(4, "", BIG_HEART, severity=last))
@@ -341,6 +359,8 @@ def test_sentences_come_once_in_the_order_of_the_report_without_the_history() ->
     found = phrases_of_graph({"attributes": [region("spine", late, early, why), region("neck", late, said(3, " "))]})
     assert sentences_of(found) == "First one. Last one."
     assert sentences_of([]) is None
+    numbered = [Phrase("x", (), text="B.", number="1|" + "9" * 5000), Phrase("x", (), text="A.", number="1|2")]
+    assert sentences_of(numbered) == "B. A.", "a number that no report has stands first"
 
 
 def test_lists_that_are_short_or_null_and_a_region_without_its_name_are_taken() -> None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.reading import labels
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS
 from wsrpn_vl.text.labeler import aggregate, label_of, label_reports, read_report, read_statements
 from wsrpn_vl.text.triples import Triple
 
 EC, CM, LO, LL, ED, CO, PN, AT, PTX, PE, PO, FX, SD = OBSERVATIONS
-
-
-def labels(text: str) -> dict[str, int]:
-    """What is mentioned, without ``No Finding``."""
-    read = read_report(text).labels
-    return {name: value for name, value in read.items() if value is not None and name != NO_FINDING}
 
 
 TRAPS: list[tuple[str, dict[str, int]]] = [

@@ -59,6 +59,21 @@ def test_a_place_belongs_to_the_finding_beside_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("Opacity in the left base and a nodule in the right apex.", "left base", "right apex"),
+        ("Atelectasis in the left lower lobe and effusion on the right.", "left lower lobe", "right"),
+        ("Consolidation in the right upper lobe and bilateral effusions.", "right upper lobe", "bilateral"),
+        ("Atelectasis at the left base with a small effusion.", "left base", ""),
+        ("Opacity in the left base and right upper lobe nodule.", "left base", "right upper lobe"),
+        ("Opacity involving the left base, and a consolidation in RML.", "left base", "right middle lobe"),
+    ],
+)
+def test_a_place_with_its_preposition_is_the_first_finding_s_alone(text: str, first: str, second: str) -> None:
+    assert [where for _, where, _ in told(text)] == [first, second]
+
+
 def test_the_cause_is_where_its_sign_is() -> None:
     assert [(f, where) for f, where, _ in told("Opacity in the left base consistent with pneumonia.")] == [
         ("Lung Opacity", "left base"),

@@ -227,3 +227,28 @@ def test_captions_are_clean() -> None:
     assert clean("___ XXXX. 1. ") == ""
     for text in (describing_text(REPORT), told):
         assert clean(clean(text)) == clean(text)
+
+
+def test_a_full_stop_without_a_space_ends_a_sentence_but_no_address() -> None:
+    assert split_sentences("No effusion.Small nodule.no edema. See x.org/y.png now.") == [
+        "No effusion.",
+        "Small nodule.",
+        "no edema.",
+        "See x.org/y.png now.",
+    ]
+
+
+def test_parts_of_the_findings_under_their_own_headers_are_read() -> None:
+    parts = "LUNGS AND PLEURA: Small left effusion.\nHEART: Enlarged.\nTUBES/LINES: None."
+    assert describing_text(f"INDICATION: Cough\nFINDINGS:\n{parts}\nIMPRESSION: Effusion.") == (
+        "Small left effusion. Enlarged. None. Effusion."
+    )
+    assert describing_text(f"INDICATION: Cough\n{parts}") == "Small left effusion. Enlarged. None."
+    mimic = " FINAL REPORT\n INDICATION:  Cough\n \n FINDINGS: \n \n LUNGS:  Clear.\n \n IMPRESSION:  Normal.\n"
+    assert describing_text(mimic) == "Clear. Normal."
+
+
+@pytest.mark.parametrize("header", ["REASON FOR THIS EXAMINATION", "ADMITTING DIAGNOSIS", "HEART FAILURE HISTORY"])
+def test_what_was_asked_for_never_describes(header: str) -> None:
+    assert describing_text(f" FINAL REPORT\n {header}:  Pneumonia.\n") == ""
+    assert describing_text(f"{header}: Pneumonia.\nFINDINGS: Clear.") == "Clear."

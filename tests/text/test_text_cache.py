@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from wsrpn_vl.config import TextConfig
 from wsrpn_vl.errors import TextError
@@ -72,6 +73,35 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     shard = next(cached.folder.glob("*.safetensors"))
     shard.write_bytes(b"broken")
     with pytest.raises(TextError, match=shard.name):
+        TextCache(TextConfig(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "features"),
+    [
+        (torch.zeros(3, 32, dtype=torch.uint8), torch.zeros(2, 384)),  # a key without features
+        (torch.zeros(2, 32), torch.zeros(2, 384)),
+        (torch.zeros(2, 31, dtype=torch.uint8), torch.zeros(2, 384)),
+        (torch.zeros(2, 32, dtype=torch.uint8), torch.zeros(2)),
+        (torch.zeros(2, 32, dtype=torch.uint8), torch.zeros(2, 384, dtype=torch.int64)),
+        (torch.zeros(2, 32, dtype=torch.uint8), torch.full((2, 384), torch.nan)),
+    ],
+)
+def test_a_shard_of_another_form_is_refused(tmp_path: Path, keys: torch.Tensor, features: torch.Tensor) -> None:
+    cache = TextCache(TextConfig(), tmp_path)
+    cache.folder.mkdir()
+    save_file({"keys": keys, "features": features}, cache.folder / "odd.safetensors")
+    with pytest.raises(TextError, match=r"odd\.safetensors: not a text cache shard; delete the file"):
+        TextCache(TextConfig(), tmp_path)
+
+
+def test_shards_of_two_encoders_are_refused(tmp_path: Path) -> None:
+    cache = TextCache(TextConfig(), tmp_path)
+    cache.folder.mkdir()
+    for name, width in (("a", 384), ("b", 12)):
+        shard = {"keys": torch.zeros(2, 32, dtype=torch.uint8), "features": torch.zeros(2, width)}
+        save_file(shard, cache.folder / f"{name}.safetensors")
+    with pytest.raises(TextError, match="shards are of different encoders"):
         TextCache(TextConfig(), tmp_path)
 
 

@@ -18,6 +18,7 @@ from wsrpn_vl.text.triples import (
     flat_caption,
     from_json,
     hierarchical_captions,
+    is_comparison,
     place,
     to_json,
 )
@@ -136,3 +137,27 @@ def test_modifiers_are_a_list_of_words() -> None:
 )
 def test_places_have_their_preposition(location: str, wanted: str) -> None:
     assert place(location) == wanted
+
+
+def test_a_finding_told_twice_in_one_place_is_told_once_in_full() -> None:
+    told = [
+        Triple("Pleural Effusion", "left", ("small",)),
+        Triple("Pleural Effusion", "left"),
+        Triple("Pleural Effusion"),
+        Triple("Lung Lesion", "right upper lobe", ("nodule",)),
+        Triple("Lung Lesion", "right upper lobe", ("nodule", "7 mm")),
+        Triple("Atelectasis", "left base", ("basilar", "mild")),
+    ]
+    assert flat_caption(told) == (
+        "Lung lesion in the right upper lobe, nodule, 7 mm. Atelectasis at the left base, mild. "
+        "Pleural effusion on the left, small."
+    )
+    assert flat_caption([Triple("Pleural Effusion", "", ("small",)), Triple("Pleural Effusion", "left")]) == (
+        "Pleural effusion, small; on the left."
+    )
+
+
+def test_a_heart_that_is_as_it_was_is_no_finding() -> None:
+    stable = Triple("Cardiomegaly", "", ("stable",), "uncertain")
+    assert is_comparison(stable) and not is_comparison(Triple("Cardiomegaly", "", ("stable",)))
+    assert flat_caption([stable, Triple("Edema")]) == "Pulmonary edema."

@@ -1,8 +1,8 @@
 """Counts of an index beside those published of its data set, and overlap with other data sets.
 
 Published counts lie in ``published/<dataset>.json``: ``images``, ``studies``, ``patients``, ``frontal``,
-``no_finding``, ``views``, ``positives``, ``negatives``, ``uncertain`` and, by split, the same again under ``splits``; with
-``labels_per: study`` a label counts once a study. Boxes are not counted here: only evaluation opens them.
+``no_finding``, ``views``, ``positives``, ``negatives``, ``uncertain`` and, by split, the same again under ``splits``;
+with ``labels_per: study`` a label counts once a study. Boxes are not counted here: only evaluation opens them.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ def counts(index: Index) -> list[Count]:
 
 
 def _counts(frame: pl.DataFrame, known: Mapping[str, Any], scope: str, per_study: bool) -> Iterator[Count]:
+    if "view_from" in frame.columns:  # published counts know nothing of views taken from other columns
+        stated = pl.col("view_from") == "ViewPosition"
+        frame = frame.with_columns(pl.when(stated).then("view").otherwise(pl.lit("UNK")).alias("view"))
     whole: dict[str, Callable[[], int]] = {
         "images": lambda: frame.height,
         "studies": lambda: frame["study_id"].drop_nulls().n_unique(),
@@ -101,7 +104,10 @@ class Rate:
 
 
 def rates(index: Index) -> list[Rate]:
-    """Label rates of an index, and the published ones, over all images or all studies."""
+    """Label rates of an index, and the published ones, over all images or all studies.
+
+    Published rates are worked out of published counts, or stated as ``rates`` (per cent of 1, 0 and -1).
+    """
     known = published(index.dataset) or {}
     node = known if "positives" in known else known.get("splits", {}).get("train", {})
     per_study = known.get("labels_per") == "study"
@@ -111,7 +117,10 @@ def rates(index: Index) -> list[Rate]:
     for name in index.classes:
         count = _rows(index.frame, pl.col(label_column(name)) == 1, per_study)
         stated = node.get("positives", {}).get(name)
-        rows.append(Rate(name, count / here, stated / total if stated is not None and total else None))
+        share = stated / total if stated is not None and total else None
+        if share is None and name in known.get("rates", {}):
+            share = known["rates"][name][0] / 100
+        rows.append(Rate(name, count / here, share))
     return rows
 
 

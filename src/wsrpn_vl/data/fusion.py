@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from wsrpn_vl.boxes import iou_pairs, weighted_fusion
 from wsrpn_vl.errors import DataError, lookup
+from wsrpn_vl.overlap import iou_pairs, weighted_fusion
 
 CORNERS = ("x1", "y1", "x2", "y2")
 

@@ -18,11 +18,12 @@ import polars as pl
 
 from wsrpn_vl.data.index import read_index
 from wsrpn_vl.data.sources.json_files import json_any
-from wsrpn_vl.data.sources.tables import csv_frame
+from wsrpn_vl.data.sources.tables import csv_frame, out_of_training
 from wsrpn_vl.errors import DataError
 
 _PATIENT = ("patient_id", "subject_id", "patientid", "patient id", "deid_patient_id")
 _IMAGE = ("image_id", "dicom_id", "imageid", "image index", "file_name", "image", "path", "path_to_image")
+_NUMBER = re.compile(r"^p?(\d+)(?:\.0)?$")  # without the letter of MIMIC-CXR and the decimals pandas writes
 _SUFFIX = re.compile(r"(?i)\.(dcm|dicom|png|jpe?g)$")
 _MIMIC = re.compile(r"(?:^|/)p(\d{8})/s\d+[/.]")  # the path names the patient, whatever images an index holds
 _CHEXPERT = re.compile(r"(?i)(patient\d+)/(study\d+)/(view\d+_[a-z]+)(?:\.|$)")
@@ -48,11 +49,11 @@ def members_of(path: Path | str) -> Members:
     images: set[str] = set()
     for frame in [read_index(path).frame] if path.suffix == ".parquet" else _read(path):
         have = {column.casefold(): column for column in frame.columns}
-        patients |= {_bare(name) for name in _values(frame, [have[n] for n in _PATIENT if n in have])}
+        for name in _values(frame, [have[n] for n in _PATIENT if n in have]):
+            patients.add(_NUMBER.sub(r"\1", _stem(name)))
         for name in _values(frame, [have[n] for n in _IMAGE if n in have]):
-            of_mimic, of_chexpert = _MIMIC.search(name), _CHEXPERT.search(name)
-            patients |= {m[1].lower() for m in (of_mimic, of_chexpert) if m}
-            images.add("_".join(of_chexpert.groups()).lower() if of_chexpert else _bare(name))
+            patients |= {m[1].lower() for m in (_MIMIC.search(name), _CHEXPERT.search(name)) if m}
+            images.add(_image(name))
     patients, images = patients - {""}, images - {""}
     if not patients and not images:
         raise DataError(
@@ -64,12 +65,13 @@ def members_of(path: Path | str) -> Members:
 def overlap(frame: pl.DataFrame, members: Members) -> pl.Series:
     """(n,) bool: images of an index whose patient, or who themselves, are among ``members``.
 
-    All images of a patient count when one of them does.
+    All images of a patient count when one of them does. Folders and suffixes of image ids do not.
     """
+    images = [name is not None and _image(name) in members.images for name in frame["image_id"]]
     named = frame.select(
         (
             pl.col("patient_id").str.replace(r"^p(\d+)$", "$1").is_in(sorted(members.patients)).fill_null(False)
-            | pl.col("image_id").is_in(sorted(members.images))
+            | pl.Series(images, dtype=pl.Boolean)
         ).alias("named"),
         "patient_id",
     )
@@ -84,13 +86,11 @@ def take_out(frame: pl.DataFrame, exclude: Sequence[Path | str]) -> tuple[pl.Dat
     """
     notes = []
     for path in exclude:
-        common = overlap(frame, members_of(path))
-        learnt = common & frame["split"].is_in(["train", "val"])
-        hit = frame.filter(learnt)
-        frame = frame.with_columns(pl.when(learnt).then(pl.lit("")).otherwise("split").alias("split"))
-        patients = hit["patient_id"].drop_nulls().n_unique()
-        found = f"{patients:,} patients ({hit.height:,} images) taken out of training and validation"
-        notes.append(f"{Path(path).name}: {found if hit.height else 'no patient or image in common with training'}")
+        before = frame
+        frame, found = out_of_training(frame, overlap(frame, members_of(path)))
+        said = f"{found} taken out of training and validation"
+        none = "no patient or image in common with training"
+        notes.append(f"{Path(path).name}: {none if frame['split'].equals(before['split']) else said}")
     return frame, tuple(notes)
 
 
@@ -138,7 +138,12 @@ def _values(frame: pl.DataFrame, columns: Sequence[str]) -> set[str]:
     return {value.strip().replace("\\", "/") for part in parts for value in part}
 
 
-def _bare(name: str) -> str:
-    """An id without folder, suffix, the letter of MIMIC-CXR's patients, or the decimals pandas gives to numbers."""
-    name = _SUFFIX.sub("", name.rpartition("/")[2])
-    return re.sub(r"^p?(\d+)(?:\.0)?$", r"\1", name)
+def _image(name: str) -> str:
+    """An image's id of its path or file; those of CheXpert begin with the patient, its files do not."""
+    chexpert = _CHEXPERT.search(name)
+    return "_".join(chexpert.groups()).lower() if chexpert else _stem(name)
+
+
+def _stem(name: str) -> str:
+    """An id without folder and suffix."""
+    return _SUFFIX.sub("", name.rpartition("/")[2])

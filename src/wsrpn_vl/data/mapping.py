@@ -73,6 +73,21 @@ def classes_of(
     return tuple(dict.fromkeys(n.cls for n in rows if n.cls and (approximate or n.fit != "off")))
 
 
+def doubtful(dataset: str, natives: Iterable[str], place: str, *, approximate: bool = False) -> set[str]:
+    """Index classes that native names suggest and do not say, by rows with fit ``off`` alone; neither 1 nor 0 is right.
+
+    With ``approximate`` those rows are taken at their word, and none is left. place, Raises: as :func:`classes_of`.
+    """
+    if approximate:
+        return set()
+    natives = list(natives)
+    said, suggested = (
+        {c for native in natives for c in classes_of(dataset, native, place, approximate=rough)}
+        for rough in (False, True)
+    )
+    return suggested - said
+
+
 def index_classes(dataset: str, *, approximate: bool = False) -> tuple[str, ...]:
     """All classes of a data set's index: its own in table order, then the observations they belong to."""
     rows = [n for n in table(dataset) if n.cls and (approximate or n.fit != "off")]

@@ -23,7 +23,8 @@ REDUCTION = 4.0  # a JPEG is decoded at half, a quarter or an eighth of its size
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _STRIPPED = (b"\x02\x00", b"\x08\x00")  # little-endian group of the first element of a DICOM file without preamble
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)  # all that Pillow raises
+# all that Pillow raises; MemoryError where a damaged header promises more pixels than any machine holds
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError)
 
 
 def read_image(path: Path | str) -> np.ndarray:

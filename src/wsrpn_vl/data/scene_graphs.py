@@ -20,6 +20,7 @@ from wsrpn_vl.text.graphs import Vocabulary, Words, words_of
 from wsrpn_vl.text.triples import to_json
 
 _FAR = 1e9  # pixels; no coordinate
+_LARGEST = 2**25  # bytes of a graph; the real ones have up to 500,000
 _LOCAL = struct.Struct("<4s5H3L2H")  # a member's own header in a zip file
 
 
@@ -107,17 +108,27 @@ def read_chunk(job: tuple[Path, tuple[Member, ...], Wish]) -> Tally:
 
 
 def _bytes(file: Any, member: Member) -> bytes:
-    """Content of a zip member, its checksum tested. Raises: ValueError, zlib.error."""
+    """Content of a zip member, its checksum tested. Raises: ValueError, zlib.error.
+
+    What the archive says of a member's size is not believed beyond :data:`_LARGEST`: it would be reserved in memory.
+    """
     file.seek(member.offset)
     head = file.read(_LOCAL.size)
     if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
         raise ValueError("no member begins here")
     *_, name_length, extra_length = _LOCAL.unpack(head)
     file.seek(name_length + extra_length, 1)
+    if member.size > _LARGEST:
+        raise ValueError("larger than any scene graph")
     packed = file.read(member.size)
     if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"compression {member.method} is not known")
-    data = zlib.decompress(packed, -15) if member.method == zipfile.ZIP_DEFLATED else packed
+    data = packed
+    if member.method == zipfile.ZIP_DEFLATED:
+        stream = zlib.decompressobj(-15)
+        data = stream.decompress(packed, _LARGEST)
+        if not stream.eof:
+            raise ValueError("ends early, or is larger than any scene graph")
     if zlib.crc32(data) != member.crc:
         raise ValueError("the checksum does not fit")
     return data

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ _ID_TAGS = ("PatientID", "StudyInstanceUID", "SOPInstanceUID")
 _NOBODY = frozenset(("anonymous", "anonymized", "anonymised", "anon", "deidentified", "unknown", "none", "null", "na"))
 _library = logging.getLogger("pydicom")
 _library.addFilter(lambda record: False)
+_library.setLevel(logging.CRITICAL + 1)  # the filter does not hold for the loggers below, which print tracebacks
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,29 @@ class Pseudonyms:
     image: str | None
 
 
+_lock, _silence, _inside = threading.Lock(), ExitStack(), 0
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Python warnings of pydicom, which quote header values, are not shown; values are not checked against their VR."""
-    with warnings.catch_warnings(), pydicom_config.disable_value_validation():
-        warnings.simplefilter("ignore")
+    """Python warnings of pydicom, which quote header values, are not shown; values are not checked against their VR.
+
+    Both are settings of the whole process: the first thread to come in makes them, the last to go out unmakes them.
+    """
+    global _inside
+    with _lock:
+        if not _inside:
+            _silence.enter_context(warnings.catch_warnings())
+            _silence.enter_context(pydicom_config.disable_value_validation())
+            warnings.simplefilter("ignore")
+        _inside += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _silence.close()
 
 
 @quiet()

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -253,7 +253,7 @@ def _annotation(entry: Any, at: str) -> tuple[Any, list[float], float]:
     return entry["image_id"], xyxy, float(score)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     """A number that a float can hold, or NaN or infinity; JSON's whole numbers have no largest one."""
     return isinstance(value, float) or (type(value) is int and abs(value) < 2**1000)
 

@@ -101,7 +101,10 @@ def read_table(path: Path) -> PredictionSet:
     if meta.get("format", FORMAT) != FORMAT or meta.get("version", VERSION) != VERSION:
         have = f"format {meta.get('format')!r}, version {meta.get('version')}"
         raise PredictionsError(f"{path}: {have}; this program reads {FORMAT!r}, version {VERSION}")
-    classes = tuple(meta.get("classes") or frame["label"].unique(maintain_order=True).drop_nulls())
+    stated = meta.get("classes") or frame["label"].unique(maintain_order=True).drop_nulls().to_list()
+    if not isinstance(stated, list) or not all(isinstance(name, str) for name in stated):
+        raise PredictionsError(f"{path}: the metadata's classes are no list of names; predict again")
+    classes = tuple(stated)
     _check_rows(frame, classes, path)
     images = frame["image_id"].unique(maintain_order=True).to_list()
     order = frame.with_columns(

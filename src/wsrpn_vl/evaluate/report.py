@@ -105,6 +105,8 @@ def _words(files: RunFiles) -> str:
         )
     if kind.startswith("triples"):
         return "The texts are captions made from the findings, places and degrees that the reports state."
+    if kind == "findings":
+        return "The texts are the sentences of the reports that state a finding, without comparisons to earlier films."
     if kind == "report":
         return "The texts are the data set's own reports."
     return "No text was used in training."

@@ -68,6 +68,8 @@ def _mean_cells(results: Mapping[str, Any]) -> list[str]:
 def _caption(results: Mapping[str, Any]) -> str:
     predictions, truth = results["predictions"], results["truth"]
     lines = [f"{truth['ignored_pairs']} (image, class) pairs without complete boxes are left out of box metrics"]
+    if truth.get("box_kind") == "region":
+        lines.append("the boxes are anatomical regions that stand for the findings, not lesions")
     for field, words in (
         ("missing_images", "images without predictions count as nothing found"),
         ("extra_images", "predictions of other images left out"),

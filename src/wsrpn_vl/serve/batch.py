@@ -146,7 +146,8 @@ def _words(
     wanted = config.caption_source
     has_text = has_words(frame, "text")
     has_labels = all(label_column(c) in frame.columns for c in classes)
-    possible = {"auto": has_text or has_labels, "report": has_text, "labels": has_labels, "none": True}
+    possible = {"auto": has_text or has_labels, "labels": has_labels, "none": True}
+    possible |= dict.fromkeys(("report", "findings"), has_text)
     if not possible.get(wanted, has_words(frame, "triples")):
         wanted = "none"
     words, source = captions(frame, classes, wanted)

@@ -63,11 +63,14 @@ class TextCache:
             try:
                 shard = load_file(path)
                 keys, features = shard["keys"], shard["features"]
-            except (SafetensorError, KeyError, OSError):
+                _check_shard(keys, features)
+            except (SafetensorError, KeyError, ValueError, OSError):
                 raise TextError(
                     f"{path}: not a text cache shard; delete the file, its texts are encoded again"
                 ) from None
             parts.append((keys, features))
+        if len({features.shape[1] for _, features in parts}) > 1:
+            raise TextError(f"{self.folder}: its shards are of different encoders; delete the folder")
         for keys, features in parts:
             self._append([bytes(row.tolist()) for row in keys], features.float())
 
@@ -101,6 +104,13 @@ class TextCache:
             detail = " ".join(str(error).split())[:200]
             raise TextError(f"{path}: cannot be written ({detail}); free space, or set text.cache_dir") from None
         self._append(keys, features)
+
+
+def _check_shard(keys: Tensor, features: Tensor) -> None:
+    """Raises: ValueError unless there is a row of finite features for each SHA-256."""
+    one_each = keys.dtype == torch.uint8 and keys.shape == (len(features), 32)
+    if not one_each or features.ndim != 2 or not features.is_floating_point() or not features.isfinite().all():
+        raise ValueError("not a row of features for each key")
 
 
 def encode_words(

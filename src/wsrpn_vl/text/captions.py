@@ -14,8 +14,10 @@ import polars as pl
 
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import label_column, phrase
-from wsrpn_vl.text.sections import describing_text
-from wsrpn_vl.text.triples import from_json, hierarchical_captions
+from wsrpn_vl.text.comparisons import finding_sentences
+from wsrpn_vl.text.sections import describing_parts, without_titles
+from wsrpn_vl.text.sentences import clean
+from wsrpn_vl.text.triples import from_json, hierarchical_captions, is_comparison
 
 POSITIVE = (
     "There is {finding}.",
@@ -45,6 +47,11 @@ def caption_from_labels(labels: Mapping[str, int | None], key: str) -> str:
     return " ".join(sentences)
 
 
+def report_caption(report: str) -> str:
+    """What of a report describes the image, tidied by :func:`~wsrpn_vl.text.sentences.clean`; "" if nothing does."""
+    return clean("\n\n".join(without_titles(part) for part in describing_parts(report)))
+
+
 def mirror(text: str) -> str:
     """``text`` with left and right exchanged, for an image that is flipped; applied twice it gives ``text`` back."""
     return _SIDE.sub(lambda found: _OTHER[found.group()], text)
@@ -55,7 +62,11 @@ def _choose(options: Sequence[str], key: str) -> str:
 
 
 def _from_reports(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
-    return [(describing_text(text) or None) if text else None for text in frame["text"].to_list()]
+    return [(report_caption(text) or None) if text else None for text in frame["text"].to_list()]
+
+
+def _from_findings(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
+    return [(finding_sentences(words) or None) if words else None for words in _from_reports(frame, classes)]
 
 
 def _from_labels(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
@@ -72,7 +83,8 @@ def _from_labels(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None
 def _from_triples(level: int, frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
     """Captions at a level of detail 0..2; None where the report states nothing or there is no report."""
     told = [from_json(cell) if cell else () for cell in frame["triples"].to_list()]
-    return [hierarchical_captions(triples)[level] if triples else None for triples in told]
+    said = [any(not is_comparison(triple) for triple in triples) for triples in told]
+    return [hierarchical_captions(triples)[level] if some else None for triples, some in zip(told, said, strict=True)]
 
 
 def _nothing(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
@@ -81,6 +93,7 @@ def _nothing(frame: pl.DataFrame, classes: Sequence[str]) -> list[str | None]:
 
 CAPTIONS: dict[str, Callable[[pl.DataFrame, Sequence[str]], list[str | None]]] = {
     "report": _from_reports,
+    "findings": _from_findings,
     "triples": partial(_from_triples, 2),
     "triples_location": partial(_from_triples, 1),
     "triples_finding": partial(_from_triples, 0),
@@ -97,14 +110,15 @@ def has_words(frame: pl.DataFrame, column: str) -> bool:
 def captions(frame: pl.DataFrame, classes: Sequence[str], source: str = "auto") -> tuple[list[str | None], str]:
     """(caption or None per row, source used). ``auto``: reports when at least one row has text, else labels.
 
-    Raises: DataError when ``report`` is asked for and no row has text, ``triples*`` and no row has triples, or
-    ``labels`` and a class has no column.
+    Raises: DataError when ``report`` or ``findings`` is asked for and no row has text, ``triples*`` and no row has
+    triples, or ``labels`` and a class has no column.
     """
     has_text, has_triples = has_words(frame, "text"), has_words(frame, "triples")
     if source == "auto":
         source = "report" if has_text else "labels"
-    if source == "report" and not has_text:
-        raise DataError("data.text=report, but the index has no text; use data.text=labels or none")
+    if source in ("report", "findings") and not has_text:
+        raise DataError(f"data.text={source}, but the index has no text; use data.text=labels or none")
     if source.startswith("triples") and source in CAPTIONS and not has_triples:
-        raise DataError(f"data.text={source}, but the index has no triples; use data.text=auto, labels or none")
+        mend = "make them with `wsrpn-vl label`, or use data.text=auto, labels or none"
+        raise DataError(f"data.text={source}, but the index has no triples; {mend}")
     return lookup("caption source", source, CAPTIONS)(frame, classes), source

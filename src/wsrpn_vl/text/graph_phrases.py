@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 HISTORY, PRELIMINARY, FINAL = "history", "prelimread", "finalreport"
+_CUE = re.compile(r"[^|]+\|(yes|no)\|")
 _CUE_LISTS = ("severity_cues", "texture_cues", "temporal_cues")
 
 
@@ -40,10 +42,9 @@ def phrases_of_graph(graph: Any) -> list[Phrase]:
         groups = _list(entry.get("attributes"))
         if not isinstance(region, str):
             raise ValueError("an attribute without its region")
-        cues = [_list(entry.get(name)) for name in _CUE_LISTS]
         texts, numbers, sections = (_list(entry.get(name)) for name in ("phrases", "phrase_IDs", "sections"))
         for i, group in enumerate(groups):
-            said = [*_list(group), *(cue for per in cues if i < len(per) for cue in _list(per[i]))]
+            said = [*_list(group), *(cue for name in _CUE_LISTS for cue in _cues(entry.get(name), i))]
             if not all(isinstance(text, str) for text in said):
                 raise ValueError("an attribute that is no text")
             out.append(
@@ -56,6 +57,13 @@ def phrases_of_graph(graph: Any) -> list[Phrase]:
                 )
             )
     return out
+
+
+def _cues(lists: Any, i: int) -> list[str]:
+    """Cues of phrase ``i``. They only modify what is stated, so one of another form does not break the graph."""
+    own = lists[i] if isinstance(lists, list) and i < len(lists) else ()
+    found = [own] if isinstance(own, str) else own if isinstance(own, list) else []
+    return [cue for cue in found if isinstance(cue, str) and _CUE.match(cue)]
 
 
 def objects_in(graph: Any, name: str) -> list[dict[str, Any]]:
@@ -120,7 +128,7 @@ def sentences_of(phrases: Iterable[Phrase]) -> str | None:
 
 def _sentence_number(number: str) -> int:
     last = number.rpartition("|")[2]
-    return int(last) if last.isascii() and last.isdigit() else 0
+    return int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
 
 
 class Row(NamedTuple):

@@ -22,7 +22,8 @@ BINS = 40
 TAILS = (0.1, 0.2, 0.3, 0.5)  # shares of the shuffled scores that the share of wrong texts is read at
 SHUFFLES = 20
 FEWEST = 200  # pairs below which no share of wrong reports can be estimated
-SMOOTH = 1.0  # pseudo-count
+SMOOTH = 1.0  # pseudo-count of the tables
+BIN_SMOOTH = 0.25  # of the bins: more would draw the chance of a small set's wrong texts down to their share
 ROUNDS = 3
 
 
@@ -100,16 +101,17 @@ def _posterior(score: np.ndarray, shuffled: np.ndarray) -> tuple[np.ndarray, flo
     """1 - local false discovery rate of each score, rising with it, and the share π of wrong texts.
 
     Bins hold about equal shares of the shuffled scores. Below any score, the real texts' share is at least π times the
-    shuffled ones'; the least such quotient over the tails estimates π.
+    shuffled ones'; the least such quotient over the tails estimates π, each taken one standard error (of a
+    Poisson count) high, because the least of several noisy ones is too low.
     """
-    tails = np.quantile(shuffled, TAILS)
-    share = float(min(min((score <= at).mean() / max((shuffled <= at).mean(), 1e-9) for at in tails), 1.0))
+    counts = [((score <= at).sum(), max((shuffled <= at).mean(), 1e-9)) for at in np.quantile(shuffled, TAILS)]
+    share = float(min(*((k + np.sqrt(k)) / (len(score) * null) for k, null in counts), 1.0))
     edges = np.unique(np.quantile(shuffled, np.linspace(0, 1, BINS + 1)[1:-1]))
     place = np.searchsorted(edges, shuffled, side="right")
     real = np.bincount(np.searchsorted(edges, score, side="right"), minlength=len(edges) + 1)
     null = np.bincount(place, minlength=len(edges) + 1) * (len(score) / len(shuffled))
     filled = np.flatnonzero(null)
-    wrong = _falling(share * (null[filled] + SMOOTH), real[filled] + SMOOTH)
+    wrong = _falling(share * (null[filled] + BIN_SMOOTH), real[filled] + BIN_SMOOTH)
     middle = [np.median(shuffled[place == i]) for i in filled]
     return 1 - np.interp(score, middle, np.clip(wrong, 0, 1)), share
 

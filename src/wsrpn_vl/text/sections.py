@@ -20,6 +20,11 @@ _DESCRIBING = ("findings", "impression")
 _NOT_DESCRIBING = frozenset(
     ("preamble", "indication", "history", "comparison", "examination", "technique", "notification", "date")
 ) | {"recommendations", "summary", "wet read", "end of impression"}
+_ASKED = re.compile(r"reason|indication|clinical|history|question|request|technique|comparison|procedure|diagnosis")
+_BODY = re.compile(  # parts of the findings: "LUNGS AND PLEURA:", "TUBES/LINES:"
+    r"\b(?:lungs?|heart|cardiac|cardio\w+|mediastin\w+|pleura\w*|bones?|bony|osseous|skelet\w+|soft tissues?|tubes?"
+    r"|lines?|devices?|airways?|diaphragms?|abdomen|vascul\w+|hila\w*|hardware)\b"
+)
 _MIMIC_HEADER = re.compile(r"\n ([A-Z ()/,-]+):\s")
 _MIMIC_LINE = re.compile(r"\n(?! |\n|$)")  # a line that does not begin with a space
 _WORDS = "|".join(sorted((re.escape(n) for n in ANY_NAMES), key=len, reverse=True))
@@ -66,7 +71,7 @@ def labelling_text(report: str, study_id: str | int | None = None) -> str:
     study_id: of MIMIC-CXR (``50000001`` or ``s50000001``), for the 54 studies that its parser treats by hand;
     "" where nothing is usable, as in 8 of these.
     """
-    number = int(digits) if (digits := str(study_id).lstrip("sS")).isdecimal() else 0
+    number = int(digits) if (digits := str(study_id).lstrip("sS")[:9]).isdecimal() else 0
     if number in UNUSABLE:
         return ""
     if number in SPANS:
@@ -91,8 +96,13 @@ def describing_parts(report: str) -> list[str]:
     sections = raw_sections(report)
     for names in (_DESCRIBING, ("last_paragraph",)):
         if kept := [sections[name] for name in names if name in sections and sections[name].strip()]:
-            return kept if "full report" not in sections else [report]
-    return [text for name, text in sections.items() if name not in _NOT_DESCRIBING and text.strip()]
+            parts = [text for name, text in sections.items() if _is_part(name) and text.strip()]
+            return [*parts, *kept] if "full report" not in sections else [report]
+    return [
+        text
+        for name, text in sections.items()
+        if name not in _NOT_DESCRIBING and not _ASKED.search(name) and text.strip()
+    ]
 
 
 def wet_read(report: str) -> str:
@@ -161,6 +171,10 @@ def _section(header: str, names: Mapping[str, str]) -> str:
     if held := next((main for main in CONTAINED if main in name), None):
         return held
     return "findings" if any(view in name for view in VIEWS) else name
+
+
+def _is_part(name: str) -> bool:
+    return name not in (*PRIORITY, *_NOT_DESCRIBING) and _BODY.search(name) is not None and not _ASKED.search(name)
 
 
 def _one_line(text: str) -> str:

@@ -8,10 +8,11 @@ from functools import lru_cache
 
 LONGEST = 1200  # characters taken as one sentence; a longer run without a full stop is cut between words
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
-_NUMBER = re.compile(r"(?:^|(?<=\s))\(?\d{1,2}[.)](?=\s+\D)\s*")  # of a list
+_NUMBER = re.compile(r"(?:^|(?<=\s))\(?\d{1,2}[.)](?:(?=\s+\D)\s*|(?=[A-Za-z]))")  # of a list
 _END = re.compile(
     r"(?<![a-z]\.[a-z])(?<!\bdr)(?<!\bmr)(?<!\bmrs)(?<!\bms)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
-    r"(?:(?:(?<!\s)\?|[.!])[.?!]*(?=\s|$)|(?<=[a-z]{2})[.?!]+(?=[a-z_(]))",  # "with cough // ? effusion" goes on
+    r"(?:(?:(?<=[\w)])\?|[.!])[.?!]*(?=\s|$)|(?<=[a-z]{2})[.?!]+(?:(?=(?-i:[A-Z_(]))"
+    r"|(?=[a-z]+(?:[\s,;:)-]|[.?!](?:\s|$)|$))))",  # "with cough // ? effusion" goes on, and so does "x.org/y"
     re.IGNORECASE,
 )
 _NO_WORD = re.compile(r"[\W\d_]*")
@@ -23,6 +24,11 @@ _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bw/o\b", "without"),
         (r"\bs/p\b", "status post"),
         (r"\bh/o\b", "history of"),
+        (r"\br/o\b", "rule out"),
+        (r"\boe(?=dema|soph)", "e"),  # British spelling
+        (r"\b(pneumo)?haem(?=o|at)", r"\1hem"),
+        (r"(?:^|(?<=[\s(]))\?+ ?(?=[a-z])", "questionable "),
+        (r"(?<=[a-z])\s?\?+$", " questioned"),
         (r"(?<=[a-z])/(?=[a-z])", " or "),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"['’]", ""),
@@ -39,6 +45,19 @@ _STRUCK_OUT = re.compile(
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"^\s*[A-Z][A-Z0-9 ,()/&-]{2,60}:(?:\s+|$)")
+_FILM_HEADING = re.compile(  # "AP chest compared to ___ through ___:"
+    r"^\s*(?:(?:portable|single|one|two|frontal|lateral|upright|supine|semi-?\w+|ap|pa|chest|radiographs?|bedside|views?)\b"
+    r"(?! (?:tube|wall|drain|port)))[^:.;]{0,90}:\s*",
+    re.IGNORECASE,
+)
+_TOLD_TO = re.compile(  # who was told, and when
+    r"(?P<comma>,\s*)?(?:\b(?:which|these|this|findings?|results?|impression|was|were|is|are|as|and)\s+)*"
+    r"\b(?:paged|telephoned|phoned|dictated|(?:electronically )?signed|(?:discussed|communicated|conveyed|relayed"
+    r"|reported|called|notified|informed|reviewed|entered)\b[^.;]{0,60}?\b(?:dr|drs|md|np|team|physicians?|residents?|nurse"
+    r"|phone|telephone|pager|dashboard))\b",
+    re.IGNORECASE,
+)
+_NO_SUBJECT = re.compile(r"\s*(?:is|are|was|were|has|have|had|may|appears?|remains?)\b", re.IGNORECASE)
 _SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.;:)])|(?<=\()\s+")
 _EMPTY_MARKS = re.compile(r"\(\s*\)|(?<=[,;])\s*[,;]+|\s*,(?=\s*[.;])")
 
@@ -76,12 +95,17 @@ def plain(sentence: str) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` for a caption: no headings, list numbers, struck-out words (``___``, ``XXXX``), repeated sentences."""
+    """``text`` for a caption: no headings, list numbers, struck-out words (``___``, ``XXXX``), repeated sentences.
+
+    Nor sentences whose subject was struck out, and those on who was told when.
+    """
     kept: dict[str, str] = {}
     for sentence in split_sentences(text):
-        sentence = _HEADING.sub("", sentence)
+        sentence = _FILM_HEADING.sub("", _HEADING.sub("", sentence))
+        if told := _TOLD_TO.search(sentence):
+            sentence = f"{sentence[: told.start()]}." if told["comma"] else ""
         if (bare := _STRUCK_OUT.sub("", sentence)) != sentence:
-            sentence = bare
+            sentence = "" if _NO_SUBJECT.match(bare) else bare
         sentence = _SPACE_BEFORE_MARK.sub("", _EMPTY_MARKS.sub("", " ".join(sentence.split()))).lstrip(" ,;:.)-")
         if not _NO_WORD.fullmatch(sentence):
             kept.setdefault(plain(sentence), sentence[0].upper() + sentence[1:])

@@ -23,6 +23,7 @@ _PREPOSITIONS = {  # before a place that ends in one of these words; "in" before
     "along": ("wall", "fissure", "hemidiaphragm"),
     "of": ("rib", "clavicle", "mediastinum"),
 }
+_ADJECTIVE_OF = {"base": "basilar", "bases": "basilar"}  # of a place's last word
 _OWN_PLACE = {  # places that say no more than the finding
     "Cardiomegaly": ("heart", "cardiac silhouette"),
     "Enlarged Cardiomediastinum": ("mediastinum", "cardiomediastinal silhouette", "cardiomediastinal contour"),
@@ -110,16 +111,17 @@ def hierarchical_captions(triples: Iterable[Triple]) -> tuple[str, str, str]:
     """(finding level, finding + location level, finding + location + modifiers level) of one image.
 
     One sentence per finding in the order of :data:`OBSERVATIONS`, whatever the order of ``triples``; "possible" before
-    a finding that is only uncertain; negative statements are left out; :data:`NORMAL` when nothing remains.
+    a finding that is only uncertain; of a finding told twice in one place, the fuller statement; negative statements
+    are left out, and a heart that is merely as it was; :data:`NORMAL` when nothing remains.
     """
-    told = [triple for triple in triples if triple.polarity != "negative"]
+    told = [triple for triple in triples if triple.polarity != "negative" and not is_comparison(triple)]
     certain = {triple.finding for triple in told if triple.polarity == "positive"}
     told = [triple for triple in told if triple.polarity == "positive" or triple.finding not in certain]
     names = sorted({triple.finding for triple in told}, key=_rank)
     levels: list[list[str]] = [[], [], []]
     for name in names:
         head = phrase(name) if name in certain else f"possible {phrase(name)}"
-        own = sorted((t for t in told if t.finding == name), key=lambda t: (t.location, t.modifiers))
+        own = _fullest(sorted((t for t in told if t.finding == name), key=lambda t: (t.location, t.modifiers)))
         where = _distinct(_where(t) for t in own)
         how = _distinct(", ".join(filter(None, (_where(t), *_beside(t)))) for t in own)
         levels[0].append(_sentence(head, ()))
@@ -142,9 +144,28 @@ def _where(triple: Triple) -> str:
     return "" if triple.location in _OWN_PLACE.get(triple.finding, ()) else place(triple.location)
 
 
+def is_comparison(triple: Triple) -> bool:
+    """Whether all it says is a comparison ("the cardiac silhouette is stable"), in doubt of how the thing is."""
+    return triple.polarity == "uncertain" and triple.modifiers == ("stable",)
+
+
+def _fullest(own: Sequence[Triple]) -> list[Triple]:
+    """Statements on one finding without those that another one, of the same place or a named one, includes."""
+
+    def included(one: Triple, other: Triple) -> bool:
+        return one.location in ("", other.location) and set(_beside(one)) <= set(_beside(other))
+
+    return [
+        t
+        for i, t in enumerate(own)
+        if not any(included(t, o) and (not included(o, t) or k < i) for k, o in enumerate(own) if k != i)
+    ]
+
+
 def _beside(triple: Triple) -> list[str]:
     """Modifiers that neither the place nor the finding's name says already."""
-    return [words for words in triple.modifiers if words not in triple.location and words != phrase(triple.finding)]
+    named = (triple.location, _ADJECTIVE_OF.get(triple.location.rpartition(" ")[2], ""))
+    return [w for w in triple.modifiers if not any(w in place for place in named) and w != phrase(triple.finding)]
 
 
 def _distinct(parts: Iterable[str]) -> list[str]:

@@ -22,7 +22,7 @@ from wsrpn_vl.data.rle import coco_runs, run_boxes
 from wsrpn_vl.data.sources.chexpert import PEOPLE, files, finish, read_labels, with_ids
 from wsrpn_vl.data.sources.json_files import json_object
 from wsrpn_vl.data.sources.stored import scale_boxes
-from wsrpn_vl.data.sources.tables import SourceTables, box_frame, clip_boxes, count_notes, locate
+from wsrpn_vl.data.sources.tables import SourceTables, box_frame, boxed_among, clip_boxes, count_notes, locate
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import label_column
 
@@ -77,7 +77,7 @@ def build(root: Path | str, *, boxes: str = "contour") -> SourceTables:
         dataset="chexlocalize",
         classes=CLASSES,
         box_complete={c: c in TASKS for c in CLASSES},
-        boxed_classes=tuple(c for c in TASKS if c in set(placed["label"])),
+        boxed_classes=boxed_among(TASKS, placed),
         text_origin="none",
         notes=(*counted, *odd, *notes, f"boxes: one per {boxes}"),
         missing=missing,

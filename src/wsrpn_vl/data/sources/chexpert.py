@@ -61,7 +61,6 @@ def build(
     lookup("val", val, VAL_SPLITS, DataError)
     check_shares(val_share=val_share)
     train = locate(root, "train.csv", required="CheXpert's label table")
-    assert train is not None
     tables, notes = [read_labels(train, "train")], ()
     for split, names in (("val", ("valid.csv",)), ("test", TEST_FILES)):
         path = locate(train.parent, *names) or locate(root, *names)

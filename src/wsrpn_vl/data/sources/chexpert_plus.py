@@ -44,16 +44,18 @@ def build(
 ) -> SourceTables:
     """Tables of CheXpert Plus in ``root``.
 
-    labels: CheXbert's labels of the whole ``report``, of its ``findings`` or ``impression``, or ``none``. text:
-    ``sections`` joins findings and impression under their headers, as MIMIC-CXR's reports have them; ``report`` takes
-    the whole report. val, val_share, seed, measure: as for :func:`wsrpn_vl.data.sources.chexpert.build`.
+    labels: CheXbert's labels of the whole ``report``, of its ``findings`` or ``impression``, or ``none``; or the name
+    of another such file (``….json``). text: ``sections`` joins findings and impression under their headers, as
+    MIMIC-CXR's reports have them; ``report`` takes the whole report. val, val_share, seed, measure: as for
+    :func:`wsrpn_vl.data.sources.chexpert.build`.
     demographics: also take the protected columns :data:`DEMOGRAPHICS` that the table has.
     Raises: DataError if table, labels or all images are missing, or a row is broken; no report is ever quoted.
     """
     root = Path(root)
     lookup("val", val, VAL_SPLITS, DataError)
     lookup("text", text, TEXTS, DataError)
-    lookup("labels", labels, dict.fromkeys((*LABELS, "none")), DataError)
+    if ".json" not in labels:
+        lookup("labels", labels, dict.fromkeys((*LABELS, "none")), DataError)
     check_shares(val_share=val_share)
     path = _table(root)
     table = _rows(path, TEXTS[text], demographics)
@@ -63,9 +65,10 @@ def build(
     table = with_splits(table, val, val_share, seed).with_columns(_text(TEXTS[text]).alias("text"))
     frame, missing, counted = place(table, root, root)
     frame, odd = finish(frame.drop(TEXTS[text]), "chexpert_plus", root, measure)
+    file = LABELS.get(labels, labels)
     notes = count_notes(
-        (unlabelled, f"image without a line in {LABELS.get(labels)}, not labelled"),
-        (strangers, f"line of {LABELS.get(labels)} without an image in the table"),
+        (unlabelled, f"image without a line in {file}, not labelled"),
+        (strangers, f"line of {file} without an image in the table"),
         (frame["text"].null_count(), "image without words"),
     )
     return SourceTables(
@@ -78,6 +81,7 @@ def build(
         text_origin="report" if frame["text"].count() else "none",
         notes=(*counted, *odd, *notes),
         missing=missing,
+        text_labels=() if labels == "none" else CLASSES,  # mined from the same reports
     )
 
 
@@ -130,12 +134,12 @@ def _text(columns: tuple[str, ...]) -> pl.Expr:
 
 
 def _label_file(folder: Path, root: Path, labels: str) -> Path:
-    name = LABELS[labels]
+    name = LABELS.get(labels, labels)
     for place_ in (folder / "chexbert_labels", *folders_below(root)):
         for path in (place_ / name, place_ / f"{name}.gz"):
             if path.is_file():
                 return path
-    raise DataError(f"{root}: no chexbert_labels/{name}; put it there, or use another labels= (none: no labels)")
+    raise DataError(f"{root}: no chexbert_labels/{name}; put it there, or give labels=FILE or labels=none")
 
 
 def _labelled(table: pl.DataFrame, path: Path | None) -> tuple[pl.DataFrame, int, int]:
@@ -159,7 +163,8 @@ def _read_labels(path: Path) -> dict[str, tuple[int | None, ...]]:
             raise DataError(f"{path}: line {number}: no path_to_image; download the file again")
         paths.append(entry["path_to_image"])
         labels.append(tuple(_label(entry, name, f"{path}: line {number}") for name in _COLUMNS.values()))
-    said = with_ids(pl.DataFrame({"path_to_image": paths}, schema={"path_to_image": pl.String}), path, "path_to_image")
+    table = pl.DataFrame({"path_to_image": paths}, schema={"path_to_image": pl.String})
+    said = with_ids(table, path, "path_to_image")
     return dict(zip(said["image_id"], labels, strict=True))
 
 

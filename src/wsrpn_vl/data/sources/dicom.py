@@ -27,9 +27,10 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data.pixels import is_dicom
-from wsrpn_vl.data.sources.folder import _read as read_labels
+from wsrpn_vl.data.sources.folder import read_labelled
 from wsrpn_vl.data.sources.folder_images import Images
-from wsrpn_vl.data.sources.tables import SourceTables, check_shares, count_notes, find_images, share_of
+from wsrpn_vl.data.sources.stored import split_by_hash
+from wsrpn_vl.data.sources.tables import SourceTables, check_shares, count_notes, find_images
 from wsrpn_vl.dicom.header import RADIOGRAPHY, DicomFacts, Pseudonyms, pseudonym, read_pseudonyms
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import BY_NAME, label_column
@@ -95,9 +96,8 @@ def build(
     kept = [films[row["path"]] for row in rows]
     frame = _frame(kept, rows, labels, name)
     if "split" not in rows[0] and splits:
-        frame = frame.with_columns(
-            pl.Series("split", [_split(film.patient or film.study, val_share, test_share, seed) for film in kept])
-        )
+        keys = [film.patient or film.study for film in kept]
+        frame = frame.with_columns(split_by_hash(keys, val_share, test_share, seed))
     if shown:
         frame = frame.with_columns(pl.Series("path", [shown.link(film.path, film.image) for film in kept]))
     return SourceTables(
@@ -209,7 +209,7 @@ def _table(
     if not table:
         return [{"path": path} for path in paths], {}, (), ()
     try:
-        rows, labels, gone, notes = read_labels(root / table, Images(root, paths))
+        rows, labels, gone, notes = read_labelled(root / table, Images(root, paths))
     except DataError as error:
         if shown is None:
             raise
@@ -224,11 +224,6 @@ def _table(
     ) + tuple(note for note in notes if note.startswith("columns not used"))
     gone = tuple(pseudonym("f", said, shown.folder.name) for said in gone) if shown else gone
     return rows, labels, gone, notes
-
-
-def _split(key: str, val_share: float, test_share: float, seed: int) -> str:
-    at = share_of(key, seed)
-    return "test" if at < test_share else "val" if at < test_share + val_share else "train"
 
 
 def _frame(

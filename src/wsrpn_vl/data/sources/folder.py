@@ -31,6 +31,7 @@ from wsrpn_vl.data.sources.tables import (
     check_shares,
     count_notes,
     find_images,
+    is_brief,
     read_table,
     share_of,
     sizes,
@@ -94,7 +95,7 @@ def build(
 def _read_all(
     root: Path, table: str, images: Images, complete: bool
 ) -> tuple[Coco | None, list[dict], _Labels | None, tuple[str, ...], tuple[str, ...]]:
-    """The COCO files that are the table, and what :func:`_read` returns; labels None: there is no table."""
+    """The COCO files that are the table, and what :func:`read_labelled` returns; labels None: there is no table."""
     path = None if table.endswith(".json") else _table_path(root, table)
     sheets = [root / table] if table.endswith(".json") else coco_files(root) if path is None else []
     if path is None and not sheets:
@@ -102,7 +103,7 @@ def _read_all(
         _plain_ids(rows)
         return None, rows, None, (), ("no table in the folder: no labels, no splits",)
     coco = read_coco(sheets, images.find, root) if sheets else None
-    rows, labels, missing, notes = _coco_rows(coco, images, complete) if coco else _read(path or root, images)
+    rows, labels, missing, notes = _coco_rows(coco, images, complete) if coco else read_labelled(path or root, images)
     if not rows:
         raise DataError(f"{path or sheets[0]}: none of its {len(missing):,} images is below {root}; correct the paths")
     return coco, rows, labels, missing, notes
@@ -151,20 +152,25 @@ def _columns(header: list[str], path: Path) -> _Columns:
     return _Columns(plain, classes, tuple(unused))
 
 
-def _read(path: Path, images: Images) -> tuple[list[dict], _Labels, tuple[str, ...], tuple[str, ...]]:
-    """Rows with a file, their labels per class, the names without a file, and notes."""
+def read_labelled(path: Path, images: Images) -> tuple[list[dict], _Labels, tuple[str, ...], tuple[str, ...]]:
+    """Rows with a file, their labels per class, the names without a file, and notes.
+
+    A row is a dict of path, image_id, text and whatever else of split, view and ids the table has.
+    Raises: DataError for the first fault, with file and line.
+    """
     header, table = read_table(path)
     columns = _columns(header, path)
     plain = columns.plain
     where = next(plain[n] for n in _PATH if n in plain)
     text = next((plain[n] for n in _TEXT if n in plain), None)
+    shown = text is None  # in a shifted row, words of a report lie in any column
     rows, values, listed, missing, seen = [], [], [], [], set()
     for line, cells in table:
         place = f"{path}: line {line}"
         if not cells[where]:
             raise DataError(f"{place}, {where} is blank; give the image's path")
-        values_here = {c: _value(cells[column], place, column) for c, column in columns.classes.items()}
-        present = _present(cells[plain["labels"]], place) if "labels" in plain else None
+        values_here = {c: _value(cells[column], place, column, shown) for c, column in columns.classes.items()}
+        present = _present(cells[plain["labels"]], place, shown) if "labels" in plain else None
         found = images.find(cells[where], place)
         if found is None:
             missing.append(cells[where])
@@ -177,7 +183,7 @@ def _read(path: Path, images: Images) -> tuple[list[dict], _Labels, tuple[str, .
         if "image_id" in plain:
             row["image_id"] = cells[plain["image_id"]]
         if "split" in plain:
-            row["split"] = _split_word(cells[plain["split"]], place)
+            row["split"] = _split_word(cells[plain["split"]], place, shown)
         if "view" in plain:
             row["view"] = parse_view(cells[plain["view"]])
         rows.append(row)
@@ -190,14 +196,16 @@ def _read(path: Path, images: Images) -> tuple[list[dict], _Labels, tuple[str, .
         (len(images.paths) - len(rows), "image file not in the table, left out"),
     )
     if columns.unused:
-        notes += (f"columns not used: {', '.join(columns.unused)}",)
+        names = [name for name in columns.unused if is_brief(name)]  # a lost line end puts a report into the header
+        more = [] if len(names) == len(columns.unused) else [f"{len(columns.unused) - len(names)} of longer names"]
+        notes += (f"columns not used: {', '.join(names + more)}",)
     return rows, _merge(values, listed, columns.classes), tuple(missing), notes
 
 
 def _coco_rows(
     coco: Coco, images: Images, complete: bool
 ) -> tuple[list[dict], _Labels, tuple[str, ...], tuple[str, ...]]:
-    """As :func:`_read`, of COCO files."""
+    """As :func:`read_labelled`, of COCO files."""
     rows = [{"image_id": bare(row["path"]), **row} for row in coco.rows]
     _plain_ids(rows)
     absent = 0 if complete else None
@@ -224,13 +232,17 @@ def _merge(values: list[dict[str, int | None]], listed: list[frozenset[str] | No
     return labels
 
 
-def _value(cell: str, place: str, column: str) -> int | None:
+def _value(cell: str, place: str, column: str, shown: bool) -> int | None:
     if cell not in _VALUES:
-        raise DataError(f"{place}, {column}={cell!r}; use 1, 0, -1 (uncertain) or blank (not mentioned)")
+        raise DataError(f"{place}, {column}{_said(cell, shown)}; use 1, 0, -1 (uncertain) or blank (not mentioned)")
     return _VALUES[cell]
 
 
-def _present(cell: str, place: str) -> frozenset[str] | None:
+def _said(cell: str, shown: bool) -> str:
+    return f"={cell!r}" if shown and is_brief(cell) else ""
+
+
+def _present(cell: str, place: str, shown: bool) -> frozenset[str] | None:
     """Findings listed in a cell; None if the cell is blank."""
     if not cell:
         return None
@@ -240,17 +252,19 @@ def _present(cell: str, place: str) -> frozenset[str] | None:
         if slug(name) == slug(NO_FINDING):
             continue
         if slug(name) not in _CLASSES:
-            raise DataError(f"{place}, labels: finding {name!r} is unknown{nearest(name, [*BY_NAME, NO_FINDING])}")
+            brief = shown and is_brief(name)
+            said = f"{name!r} is unknown{nearest(name, [*BY_NAME, NO_FINDING])}" if brief else "is unknown"
+            raise DataError(f"{place}, labels: finding {said}")
         found.add(_CLASSES[slug(name)])
     if found and len(found) < len(names) and any(slug(name) == slug(NO_FINDING) for name in names):
-        raise DataError(f"{place}, labels={cell!r} names a finding and {NO_FINDING}; keep one of them")
+        raise DataError(f"{place}, labels{_said(cell, shown)} names a finding and {NO_FINDING}; keep one of them")
     return frozenset(found)
 
 
-def _split_word(cell: str, place: str) -> str:
+def _split_word(cell: str, place: str, shown: bool) -> str:
     word = _SPLIT_WORDS.get(cell.lower(), cell.lower())
     if word not in SPLITS:
-        raise DataError(f"{place}, split={cell!r}; use train, val, test or blank")
+        raise DataError(f"{place}, split{_said(cell, shown)}; use train, val, test or blank")
     return word
 
 

@@ -10,7 +10,8 @@ rules. The data set has no boxes of lesions: boxes are those of the regions wher
 ``region``), in gold for the 500 images with attributes, in silver for ``val`` and ``test`` alone. No class is complete.
 
 One split system: MIMIC-CXR's official one, or Chest ImaGenome's own, whose test patients are mostly in MIMIC-CXR's
-train. Gold patients, with all their images, leave ``train`` and ``val`` of the silver set. A listed image without a
+train. Gold patients, with all their images, leave ``train`` and ``val`` of the silver set, and so do the patients of
+MS-CXR and Tam et al. 2020 where their boxes are found below ROOT or ``mimic``. A listed image without a
 scene graph is left out, a broken graph too and listed as missing; many broken ones are an error.
 Source: data format reference §2; Wu et al., NeurIPS Datasets and Benchmarks 2021.
 """
@@ -24,11 +25,11 @@ import polars as pl
 from wsrpn_vl.data.index import parse_view
 from wsrpn_vl.data.scene_graphs import Tally, Wish
 from wsrpn_vl.data.sources import imagenome_gold, imagenome_tables
-from wsrpn_vl.data.sources.imagenome_boxes import Affirmed, region_boxes
+from wsrpn_vl.data.sources.imagenome_boxes import affirmed, region_boxes, unboxed
 from wsrpn_vl.data.sources.imagenome_graphs import SUFFIX, find_graphs, read_graphs
 from wsrpn_vl.data.sources.imagenome_rdf import RDF, read_rdf
 from wsrpn_vl.data.sources.imagenome_tables import Images
-from wsrpn_vl.data.sources.tables import SourceTables, count_notes
+from wsrpn_vl.data.sources.tables import OUT, SourceTables, boxed_among, count_notes, locate, out_of_training
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS
 
@@ -56,6 +57,7 @@ def build(
     unknown: str = "error",
     region_boxes: bool = True,
     nested: str = "smallest",
+    keep_boxed_in_train: bool = False,
     workers: int = 0,
 ) -> SourceTables:
     """Tables of Chest ImaGenome in ``root``.
@@ -65,7 +67,8 @@ def build(
     text: ``phrases`` keeps the reports' sentences; approximate: labels that only nearly belong to a class count;
     others: findings of no class stay in the triples; unknown: a label the mapping lacks is an ``error`` or left out
     (``count``); region_boxes: write them; nested: of regions that contain each other, the ``smallest`` or ``all``;
-    workers: processes, 0: one per core.
+    keep_boxed_in_train: do without the boxes of MS-CXR and Tam et al., and leave their patients in ``train`` and
+    ``val``; workers: processes, 0: one per core.
     Raises: DataError if a file is missing or broken, or no image is found.
     """
     chosen = dict(part=part, splits=splits, words=words, text=text, nested=nested, unknown=unknown)  # noqa: C408
@@ -81,10 +84,12 @@ def build(
     imagenome_tables.check_semantics(root, wish)
     if part == "gold":
         return imagenome_gold.build(root, images, wish, boxed=region_boxes, nested=nested)
-    return _silver(root, images, wish, chosen, region_boxes, workers)
+    return _silver(root, images, wish, chosen, region_boxes, keep_boxed_in_train, workers)
 
 
-def _silver(root: Path, images: Images, wish: Wish, chosen: dict[str, str], boxed: bool, workers: int) -> SourceTables:
+def _silver(
+    root: Path, images: Images, wish: Wish, chosen: dict[str, str], boxed: bool, keep: bool, workers: int
+) -> SourceTables:
     lists = imagenome_tables.read_lists(root)
     archive = find_graphs(root) if chosen["words"] == "triples" else None
     if chosen["words"] == "triples" and archive is None:
@@ -92,7 +97,8 @@ def _silver(root: Path, images: Images, wish: Wish, chosen: dict[str, str], boxe
     spoken = archive.members.keys() if archive else set(lists["image_id"])
     known = imagenome_tables.identities(root, images, lists)
     frame, missing = imagenome_tables.present(images, known.filter(pl.col("image_id").is_in(sorted(spoken))))
-    frame, notes = _with_splits(frame, images, lists, root, chosen["splits"])
+    drawn_on = set() if keep else imagenome_tables.boxed({root, images.place}, known)
+    frame, notes = _with_splits(frame, images, lists, root, chosen["splits"], drawn_on)
     frame = frame.sort("patient_id", "study_id", "image_id")
     wanted = set(frame.filter(pl.col("split").is_in(["val", "test"]))["image_id"]) if boxed and archive else set()
     wish = Wish(wish.approximate, wish.others, wish.unknown, wish.sentences, frozenset(wanted))
@@ -113,9 +119,7 @@ def _silver(root: Path, images: Images, wish: Wish, chosen: dict[str, str], boxe
         (len(tally.broken), f"broken {'study' if chosen['words'] == 'rdf' else 'scene graph'}, left out and listed"),
         (tally.counts["wordless"], "image of which the attributes say nothing: no label, no triples"),
         *imagenome_tables.reasons(tally.counts),
-        (counts.get("unplaced", 0), "region of an affirmed finding without a box"),
-        (counts.get("unsized", 0), "box of the 224 pixel frame of an image of unknown size, left out"),
-        (counts.get("empty", 0), "box without area in its image, left out"),
+        *unboxed(counts),
     )
     return _tables(frame, boxes, images, (*images.notes, *notes, *counted), (*missing, *tally.broken))
 
@@ -129,7 +133,7 @@ def _tables(
         dataset="imagenome",
         classes=CLASSES,
         box_complete=dict.fromkeys(CLASSES, False),
-        boxed_classes=() if boxes is None else tuple(c for c in CLASSES if c in set(boxes["label"])),
+        boxed_classes=boxed_among(CLASSES, boxes),
         text_origin="report" if frame["text"].null_count() < frame.height else "none",
         notes=notes,
         missing=missing,
@@ -139,9 +143,9 @@ def _tables(
 
 
 def _with_splits(
-    frame: pl.DataFrame, images: Images, lists: pl.DataFrame, root: Path, splits: str
+    frame: pl.DataFrame, images: Images, lists: pl.DataFrame, root: Path, splits: str, boxed: set[str]
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """``frame`` with split, gold patients in neither train nor val, and notes."""
+    """``frame`` with split, patients of the gold set and those ``boxed`` in neither train nor val, and notes."""
     if splits == "mimic" and images.facts is None:
         raise DataError(f"splits=mimic: {images.notes[0]}; put the tables there, or give splits=imagenome")
     own = lists.select("image_id", pl.col("own").replace("avoid", ""))
@@ -157,21 +161,21 @@ def _with_splits(
         both = images.facts.join(own, on="image_id")
         crossed = both.filter((pl.col("own") == "test") & (pl.col("split") == "train"))["patient_id"].n_unique()
         notes += count_notes((crossed, "patient in Chest ImaGenome's test list and in MIMIC-CXR's train"))
-    gold = imagenome_tables.avoided(root) | imagenome_gold.patients(root)
-    learnt = pl.col("patient_id").is_in(sorted(gold)) & pl.col("split").is_in(["train", "val"])
-    hit = frame.filter(learnt)
-    found = f"{hit['patient_id'].n_unique():,} gold patients ({hit.height:,} images)"
-    frame = frame.with_columns(pl.when(learnt).then(pl.lit("")).otherwise("split").alias("split"))
-    return frame, (*notes, f"{found} taken out of train and val, in no split now")
+    held = {"of the gold set": imagenome_gold.patients(root), "with boxes of MS-CXR or Tam et al.": boxed}
+    for what, patients in held.items():
+        if patients:
+            frame, found = out_of_training(frame, pl.col("patient_id").is_in(sorted(patients)))
+            notes += (f"{found} {what} {OUT}",)
+    return frame, notes
 
 
 def _other_words(root: Path, frame: pl.DataFrame, wish: Wish, words: str) -> Tally:
     """Triples and labels from the study-level RDF or from tables that the data set's tools made."""
     if words == "rdf":
-        path = imagenome_tables.required(root, RDF, "the study-level RDF")
+        path = locate(root, RDF, required="the study-level RDF")
         tally = read_rdf(path, set(frame["study_id"]), wish)
     else:
-        path = imagenome_tables.required(root, imagenome_tables.TABULAR, "what scenegraph_postprocessing.py writes")
+        path = locate(root, imagenome_tables.TABULAR, required="what scenegraph_postprocessing.py writes")
         tally = imagenome_tables.read_attributes(path, set(frame["image_id"]), wish)
     if not tally.reads:
         raise DataError(f"{path}: says nothing of any image that is there; use files of one release")
@@ -190,9 +194,5 @@ def _with_words(frame: pl.DataFrame, tally: Tally, words: str) -> pl.DataFrame:
 
 
 def _boxes(frame: pl.DataFrame, tally: Tally, nested: str) -> tuple[pl.DataFrame, dict[str, int]]:
-    stated = (
-        Affirmed(r.key, tuple((f, regions) for f, regions in r.affirmed if f in CLASSES), r.places)
-        for r in tally.reads
-        if r.places is not None
-    )
+    stated = (affirmed(r.key, r.affirmed, r.places) for r in tally.reads if r.places is not None)
     return region_boxes(stated, frame, "scene_graph", nested=nested, paddings={})

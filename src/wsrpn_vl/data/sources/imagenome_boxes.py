@@ -13,18 +13,34 @@ import polars as pl
 
 from wsrpn_vl.data.scene_graphs import Place
 from wsrpn_vl.data.sources.tables import box_frame, clip_boxes
+from wsrpn_vl.labels import OBSERVATIONS
 from wsrpn_vl.text.regions import smallest
 
 SIDE = 224
 Box = tuple[float, float, float, float]
+Regions = tuple[tuple[str, tuple[str, ...]], ...]  # (finding, its regions) pairs
 
 
 class Affirmed(NamedTuple):
     """What boxes are made of: image, (finding, its regions) pairs, region -> its boxes."""
 
     image_id: str
-    findings: tuple[tuple[str, tuple[str, ...]], ...]
+    findings: Regions
     places: Mapping[str, tuple[Place, ...]]
+
+
+def affirmed(image_id: str, findings: Regions, places: Mapping[str, tuple[Place, ...]]) -> Affirmed:
+    """What boxes of an image are made of: its findings that are observations."""
+    return Affirmed(image_id, tuple((name, found) for name, found in findings if name in OBSERVATIONS), places)
+
+
+def unboxed(counts: Mapping[str, int]) -> tuple[tuple[int, str], ...]:
+    """Counts of :func:`region_boxes` and what they are of, for ``count_notes``."""
+    return (
+        (counts.get("unplaced", 0), "region of an affirmed finding without a box"),
+        (counts.get("unsized", 0), "box of the 224 pixel frame of an image of unknown size, left out"),
+        (counts.get("empty", 0), "box without area in its image, left out"),
+    )
 
 
 class Padding(NamedTuple):

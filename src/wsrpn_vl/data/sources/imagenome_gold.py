@@ -17,9 +17,9 @@ import polars as pl
 from wsrpn_vl.data.index import parse_view
 from wsrpn_vl.data.scene_graphs import Place, Wish
 from wsrpn_vl.data.sources import imagenome_tables
-from wsrpn_vl.data.sources.imagenome_boxes import Affirmed, Padding, region_boxes
+from wsrpn_vl.data.sources.imagenome_boxes import Padding, affirmed, region_boxes, unboxed
 from wsrpn_vl.data.sources.imagenome_tables import Images
-from wsrpn_vl.data.sources.tables import SourceTables, count_notes, csv_frame, locate, numbers, refuse_rows
+from wsrpn_vl.data.sources.tables import SourceTables, boxed_among, count_notes, csv_frame, locate, numbers, refuse_rows
 from wsrpn_vl.labels import OBSERVATIONS
 
 ATTRIBUTES = "gold_attributes_relations_500pts_500studies1st.txt"
@@ -32,9 +32,12 @@ Places = dict[str, dict[str, tuple[Place, ...]]]  # image -> region -> its boxes
 
 
 def patients(root: Path) -> set[str]:
-    """Patients of the gold attributes; empty where that file is not there. Raises: DataError if it is broken."""
-    path = locate(root, ATTRIBUTES)
-    return set() if path is None else set(_who(path)["patient_id"].drop_nulls())
+    """Patients of ``images_to_avoid.csv`` and of the gold attributes; empty where neither is there.
+
+    Raises: DataError if one is broken.
+    """
+    attributes = locate(root, ATTRIBUTES)
+    return imagenome_tables.avoided(root) | (set(_who(attributes)["patient_id"]) if attributes else set())
 
 
 def build(root: Path, images: Images, wish: Wish, *, boxed: bool, nested: str) -> SourceTables:
@@ -42,8 +45,8 @@ def build(root: Path, images: Images, wish: Wish, *, boxed: bool, nested: str) -
 
     Raises: DataError if a file is missing or broken, or no image is found.
     """
-    attributes = imagenome_tables.required(root, ATTRIBUTES, "the gold attributes")
-    drawn = imagenome_tables.required(root, BOXES, "the gold region boxes")
+    attributes = locate(root, ATTRIBUTES, required="the gold attributes")
+    drawn = locate(root, BOXES, required="the gold region boxes")
     places = _places(drawn, locate(root, PLACED))
     who = _who(attributes)
     named = {*places, *who["image_id"]}
@@ -62,12 +65,9 @@ def build(root: Path, images: Images, wish: Wish, *, boxed: bool, nested: str) -
         pl.Series("view", views, dtype=pl.String),
         read.alias("boxes_read"),
     )
-    boxes, counts = None, {"unplaced": 0, "unsized": 0, "empty": 0}
+    boxes, counts = None, {}
     if boxed:
-        stated = (
-            Affirmed(r.key, tuple((f, found) for f, found in r.affirmed if f in OBSERVATIONS), places.get(r.key, {}))
-            for r in tally.reads
-        )
+        stated = (affirmed(r.key, r.affirmed, places.get(r.key, {})) for r in tally.reads)
         paddings = _paddings(locate(root, SCALES))
         boxes, counts = region_boxes(stated, frame, drawn.name, nested=nested, paddings=paddings)
     notes = count_notes(
@@ -75,9 +75,7 @@ def build(root: Path, images: Images, wish: Wish, *, boxed: bool, nested: str) -
         (strangers, "gold image whose patient no table names, left out"),
         (frame.height - len(tally.reads), "gold image without attributes: no label, and nobody looked for findings"),
         *imagenome_tables.reasons(tally.counts),
-        (counts["unplaced"], "region of an affirmed finding without a box"),
-        (counts["unsized"], "box of the 224 pixel frame of an image of unknown size, left out"),
-        (counts["empty"], "box without area in its image, left out"),
+        *unboxed(counts),
     )
     return SourceTables(
         frame=frame,
@@ -85,7 +83,7 @@ def build(root: Path, images: Images, wish: Wish, *, boxed: bool, nested: str) -
         dataset=DATASET,
         classes=OBSERVATIONS,
         box_complete=dict.fromkeys(OBSERVATIONS, False),
-        boxed_classes=() if boxes is None else tuple(c for c in OBSERVATIONS if c in set(boxes["label"])),
+        boxed_classes=boxed_among(OBSERVATIONS, boxes),
         text_origin="report" if frame["text"].null_count() < frame.height else "none",
         notes=(*images.notes, *_homes(frame, images), *notes),
         missing=missing,

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from wsrpn_vl.data.scene_graphs import Member, Tally, Wish, read_chunk
 from wsrpn_vl.data.sources.tables import folders_below, locate
-from wsrpn_vl.errors import DataError
+from wsrpn_vl.errors import DataError, first_line
+from wsrpn_vl.files import BROKEN_ZIP
 from wsrpn_vl.progress import progress
 
 ZIP, FOLDER, SUFFIX = "scene_graph.zip", "scene_graph", "_SceneGraph.json"
@@ -53,8 +54,8 @@ def _members(path: Path) -> dict[str, Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise DataError(f"{path}: not a whole zip file ({error}); download it again") from None
+    except BROKEN_ZIP as error:
+        raise DataError(f"{path}: not a whole zip file ({first_line(error)}); download it again") from None
     out: dict[str, Member] = {}
     for info in infos:
         name = info.filename.rpartition("/")[2]

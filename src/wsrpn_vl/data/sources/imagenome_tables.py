@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from wsrpn_vl.data.scene_graphs import Read, Tally, Wish, kept
-from wsrpn_vl.data.sources import mimic_files, mimic_tables
+from wsrpn_vl.data.sources import mimic_boxes, mimic_files, mimic_tables
 from wsrpn_vl.data.sources.tables import csv_frame, existing, locate, refuse_rows, sizes
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import OBSERVATIONS, label_column
@@ -40,8 +40,9 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Images:
-    """MIMIC-CXR as it lies there: folder of ``files/``, JPEG or DICOM, its tables where they are there."""
+    """MIMIC-CXR as it lies there: where it was looked for, folder of ``files/``, JPEG or DICOM, its tables if any."""
 
+    place: Path
     folder: Path
     kind: str
     facts: pl.DataFrame | None
@@ -64,32 +65,44 @@ def open_images(root: Path, mimic: str) -> Images:
     kind = next(iter(tree.kinds))
     if tables is None:
         found = f"no {mimic_tables.METADATA} and {mimic_tables.SPLIT} there: official split and sizes are unknown"
-        return Images(tree.folder, kind, None, (found,))
+        return Images(place, tree.folder, kind, None, (found,))
     facts, _, _ = mimic_tables.read_images(place)
-    return Images(tree.folder, kind, facts, ())
+    return Images(place, tree.folder, kind, facts, ())
 
 
 def read_lists(root: Path) -> pl.DataFrame:
     """Rows of Chest ImaGenome's split lists: image_id, patient_id, study_id, view, own; ``avoid`` for that list's own.
 
-    Raises: DataError if a list is missing or broken.
+    Raises: DataError if a list is missing or broken, or names an image that another list of a split has.
     """
-    parts = []
+    parts: dict[str, pl.DataFrame] = {}
     for own, name in (*LISTS.items(), ("avoid", AVOID)):
-        parts.append(_who(required(root, name, _LIST)).with_columns(pl.lit(own).alias("own")))
-    return pl.concat(parts).unique("image_id", keep="first", maintain_order=True)
+        path = locate(root, name, required=_LIST)
+        part = _who(path).with_columns(pl.lit(own).alias("own"))
+        for other, before in parts.items() if own != "avoid" else ():
+            both = pl.col("image_id").is_in(before["image_id"].implode())
+            refuse_rows(part, path, "image_id", both, f"{LISTS[other]} has it too; use lists of one release")
+        parts[own] = part
+    return pl.concat(parts.values()).unique("image_id", keep="first", maintain_order=True)
 
 
 def avoided(root: Path) -> set[str]:
-    """Patients of ``images_to_avoid.csv``: those of the gold set. Raises: DataError."""
-    return set(_who(required(root, AVOID, _LIST))["patient_id"])
+    """Patients of ``images_to_avoid.csv``: those of the gold set; empty where it is not there. Raises: DataError."""
+    path = locate(root, AVOID)
+    return set(_who(path)["patient_id"]) if path else set()
 
 
-def required(root: Path, name: str, what: str) -> Path:
-    """The file ``name`` in ``root`` or below. Raises: DataError if it is not there."""
-    path = locate(root, name, required=what)
-    assert path is not None
-    return path
+def boxed(places: Iterable[Path], known: pl.DataFrame) -> set[str]:
+    """Patients of ``known`` on whose images MS-CXR or Tam et al. drew boxes, where their files lie in ``places``.
+
+    Raises: DataError if one is broken.
+    """
+    found: set[str] = set()
+    for place in places:
+        for dataset in mimic_boxes.FILES:
+            if path := mimic_boxes.find_boxes(dataset, place, ""):
+                found |= set(mimic_boxes.read_boxes(dataset, path)["image_id"])
+    return set(known.filter(pl.col("image_id").is_in(sorted(found)))["patient_id"])
 
 
 def _who(path: Path) -> pl.DataFrame:
@@ -163,9 +176,10 @@ def read_attributes(path: Path, wanted: Collection[str], wish: Wish) -> Tally:
     columns = ("image_id", *_ROW[:2], *_ROW[3:5])
     # sentences hold line ends and quotation marks, written as pandas writes them
     frame = csv_frame(path, columns, tuple(c for c in _ROW if c not in columns), separator="\t")
-    frame = frame.with_columns(pl.col("image_id").str.strip_suffix(".dcm")).filter(
-        pl.col("image_id").is_in(sorted(wanted))
-    )
+    frame = frame.with_columns(pl.col("image_id").str.strip_suffix(".dcm"))
+    here = pl.col("image_id").is_in(sorted(wanted))
+    _check_labels(frame, path, here, wish)
+    frame = frame.filter(here)
     tally, vocabulary = Tally(), wish.vocabulary()
     for (image_id,), rows in frame.group_by("image_id", maintain_order=True):
         phrases, refused = phrases_of_rows(Row(*row) for row in rows.select(_ROW).iter_rows())
@@ -175,6 +189,18 @@ def read_attributes(path: Path, wanted: Collection[str], wish: Wish) -> Tally:
         read = kept(str(image_id), words, sentences_of(phrases) if wish.sentences else None)
         tally.reads.append(read._replace(affirmed=tuple(words.affirmed.items())))
     return tally
+
+
+def _check_labels(frame: pl.DataFrame, path: Path, here: pl.Expr, wish: Wish) -> None:
+    """Raises: DataError for a label that the mapping does not know; it may be words of a shifted row: not quoted."""
+    if wish.unknown == "error":
+        stated = here & pl.col("categoryID").is_in([*FINDINGS, *DEVICES])
+        counting = replace(wish, unknown="count").vocabulary()
+        labels = frame.filter(stated)["label_name"].drop_nulls().unique()
+        strange = [label for label in labels if counting.findings(label, "") is None]
+        bad = stated & pl.col("label_name").is_in(strange)
+        mend = "a finding that the mapping does not know. Pass unknown=count to leave such attributes out"
+        refuse_rows(frame, path, "label_name", bad, mend, quoted=False)
 
 
 def words_frame(reads: list[Read]) -> pl.DataFrame:

@@ -9,7 +9,8 @@ reports from ``mimic-cxr-reports.zip``, the folder it was unpacked to, or derive
 The split is the official one. Labels and report of a study go to each of its images; 8 studies have no labels. A blank
 label is "not mentioned". Sizes are those of the metadata: no image is opened, so a broken file shows only in
 ``wsrpn-vl doctor`` or when it is read. Boxes: MS-CXR and Tam et al. 2020, where their files are found; no class is
-complete. Patients with boxes leave ``train``, since most of them are in it. Source: data format reference §1, §6.3-4.
+complete. Patients with boxes leave ``train``, where most of them are, and ``val``; so do those of Chest ImaGenome's
+gold set, where its ``splits/images_to_avoid.csv`` is found. Source: data format reference §1, §2.5, §6.3-4.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 
 import polars as pl
 
-from wsrpn_vl.data.sources import mimic_boxes, mimic_files, mimic_tables
+from wsrpn_vl.data.sources import imagenome_gold, mimic_boxes, mimic_files, mimic_tables
 from wsrpn_vl.data.sources.mimic_reports import read_reports
-from wsrpn_vl.data.sources.tables import SourceTables, count_notes, locate
+from wsrpn_vl.data.sources.tables import OUT, SourceTables, boxed_among, count_notes, locate, out_of_training
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS
 
@@ -48,7 +49,7 @@ def build(
     labels: ``chexpert``, ``negbio``, ``both`` (what they agree on) or ``none``; test_labels: a radiologist's labels for
     the test studies that have them; reports, ms_cxr, tam: file or folder, empty: look for it, ``none``: do without;
     missing: images without a file are left out and listed (``list``), refused (``error``), or nobody looks
-    (``unchecked``); keep_boxed_in_train: leave patients with boxes in ``train``.
+    (``unchecked``); keep_boxed_in_train: leave patients with boxes and of the gold set in ``train`` and ``val``.
     Further columns: view_from, view_position, study_datetime, study_order (see mimic_tables), no_finding, boxes_read.
     Raises: DataError if a table is missing or broken, or no image is found.
     """
@@ -58,28 +59,28 @@ def build(
     everyone, table, notes = _images(root, labels)
     everyone, listed, more = _with_paths(root, everyone, images, missing, table.parent)
     notes += more
-    frame, more = _viewed(everyone, views)
-    notes += more
-    frame, absent, more = _present(root, frame, listed, missing)
-    notes += more
+    frame, left_out = _viewed(everyone, views)
+    frame, absent, gone = _present(root, frame, listed, missing)
+    notes += left_out + gone
     frame, more = _with_labels(root, frame, labels, test_labels)
     notes += more
-    boxes, boxed, more = _boxes(root, frame, {"ms_cxr": ms_cxr, "tam": tam})
-    notes += more
-    frame, more = _guarded(frame, boxed, everyone, keep_boxed_in_train)
-    notes += more
+    boxes, boxed, drawn = _boxes(root, frame, {"ms_cxr": ms_cxr, "tam": tam})
+    frame, more = _guarded(frame, boxed, everyone, imagenome_gold.patients(root), keep_boxed_in_train)
+    notes += drawn + more
     words = read_reports(root, reports, frame["study_id"].unique())
     frame = frame.join(words.frame, on="study_id", how="left", maintain_order="left")
+    frame = frame.with_columns(dataset=pl.lit("mimic"), triples=pl.lit(None, dtype=pl.String))
     return SourceTables(
-        frame=frame.with_columns(pl.lit("mimic").alias("dataset"), pl.lit(None, dtype=pl.String).alias("triples")),
+        frame=frame,
         boxes=boxes,
         dataset="mimic",
         classes=CLASSES,
         box_complete=dict.fromkeys(CLASSES, False),
-        boxed_classes=() if boxes is None else tuple(c for c in CLASSES if c in set(boxes["label"])),
+        boxed_classes=boxed_among(CLASSES, boxes),
         text_origin="report" if frame["text"].null_count() < frame.height else "none",
         notes=notes + words.notes,
         missing=absent,
+        text_labels=() if labels == "none" else CLASSES,  # mined from these very reports (Johnson et al., 2019)
     )
 
 
@@ -150,6 +151,9 @@ def _with_labels(
     joined = frame.join(table, on="study_id", how="left", maintain_order="left")
     if table.height:
         without = frame.join(table, on="study_id", how="anti")["study_id"].n_unique()
+        if table["study_id"].is_in(frame["study_id"].implode()).sum() == 0:
+            files = " and ".join(mimic_tables.LABELS[name] for name in mimic_tables.LABELLERS[labels])
+            raise DataError(f"{root}: {files} has none of the {without:,} studies that are there; use one release")
         notes += count_notes((without, "study without a row of labels, all of them blank"))
     if not test_labels:
         return joined, notes
@@ -176,18 +180,18 @@ def _boxes(
 
 
 def _guarded(
-    frame: pl.DataFrame, boxed: pl.Series, everyone: pl.DataFrame, keep_in_train: bool
+    frame: pl.DataFrame, boxed: pl.Series, everyone: pl.DataFrame, gold: set[str], keep: bool
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """``frame`` with boxes_read, and patients with boxes (be it on an image that is left out) not in ``train``."""
-    if not len(boxed):
-        return frame, ()
+    """``frame`` with boxes_read; patients with boxes (be it on an image left out) and ``gold`` are not learnt from."""
     drawn_on = pl.col("image_id").is_in(boxed.implode())
-    patients = everyone.filter(drawn_on)["patient_id"].unique()
-    frame = frame.with_columns(drawn_on.alias("boxes_read"))
-    learnt = (pl.col("split") == "train") & pl.col("patient_id").is_in(patients.implode())
-    hit = frame.filter(learnt)
-    found = f"{hit['patient_id'].n_unique():,} patients with boxes ({hit.height:,} images)"
-    if keep_in_train:
-        return frame, (f"{found} stay in train, as asked: do not test on their boxes",)
-    frame = frame.with_columns(pl.when(learnt).then(pl.lit("")).otherwise("split").alias("split"))
-    return frame, (f"{found} taken out of train, in no split now",)
+    held = {"with boxes": set(everyone.filter(drawn_on)["patient_id"]), "of Chest ImaGenome's gold set": gold}
+    if len(boxed):
+        frame = frame.with_columns(drawn_on.alias("boxes_read"))
+    notes: tuple[str, ...] = ()
+    for what, patients in held.items():
+        if patients:
+            without, found = out_of_training(frame, pl.col("patient_id").is_in(sorted(patients)))
+            said = "stay in train and val, as asked: do not test on them" if keep else OUT
+            notes += (f"{found} {what} {said}",)
+            frame = frame if keep else without
+    return frame, notes

@@ -52,13 +52,14 @@ def read_boxes(dataset: str, path: Path) -> pl.DataFrame:
         raw = _coco(path)
     else:
         required = ("dicom_id", "category_name", "label_text", *_NUMBERS)
-        raw = numbers(csv_frame(path, required, ("path",)), path, _NUMBERS)
+        raw = numbers(csv_frame(path, required, ("path",)), path, _NUMBERS, quoted=False)
     for name in ("dicom_id", "category_name", *_NUMBERS):
         refuse_rows(raw, path, name, pl.col(name).is_null(), "give a value; download the file again")
     for name in ("image_width", "image_height"):
         odd = ~pl.col(name).is_between(1, _LARGEST)
         refuse_rows(raw, path, name, odd, "expected a number of pixels; download the file again")
-    names = {said: mapping.classes_of(dataset, said, str(path))[0] for said in raw["category_name"].unique().sort()}
+    said = raw["category_name"].unique().sort()  # not quoted where unknown: beside it lie phrases of reports
+    names = {name: mapping.classes_of(dataset, name, str(path), quoted=False)[0] for name in said}
     return raw.select(
         pl.col("dicom_id").alias("image_id"),
         pl.col("category_name").replace_strict(names, return_dtype=pl.String).alias("label"),

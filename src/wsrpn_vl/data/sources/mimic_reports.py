@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +20,7 @@ import polars as pl
 from wsrpn_vl.data.sources import mimic_files
 from wsrpn_vl.data.sources.tables import count_notes, csv_frame, locate
 from wsrpn_vl.errors import DataError, first_line, wordless
+from wsrpn_vl.files import BROKEN_ZIP
 
 ARCHIVE, SECTIONED = "mimic-cxr-reports.zip", "mimic_cxr_sectioned.csv"
 PARTS = ("mimic_cxr_000.csv", "mimic_cxr_00.csv", "mimic_cxr_0.csv")
@@ -102,7 +102,7 @@ def _from_archive(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, str
             members = [(info, study) for info in archive.infolist() if (study := _study(info.filename)) in wanted]
             for info, study in sorted(members, key=lambda member: member[0].header_offset):
                 yield study, _decoded(archive.read(info))
-    except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except BROKEN_ZIP as error:
         raise DataError(f"{path}: not a readable archive ({first_line(error)}); download it again") from None
 
 

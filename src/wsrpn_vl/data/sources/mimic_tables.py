@@ -45,7 +45,7 @@ def read_images(root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
     patient's first study of the table).
     Raises: DataError if a table is missing or broken, an image appears twice, or the tables contradict each other.
     """
-    path = _required(root, METADATA, "the metadata table of MIMIC-CXR-JPG")
+    path = locate(root, METADATA, required="the metadata table of MIMIC-CXR-JPG")
     further = (_EXAM, "StudyDate", "StudyTime", _PROCEDURE, _CODE)
     raw = csv_frame(path, (*_IDS, _VIEW, "Rows", "Columns"), further)
     raw = numbers(_checked(raw, path), path, ("Rows", "Columns"), pl.Int32)
@@ -66,7 +66,7 @@ def read_images(root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
 
 def read_records(root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
     """As :func:`read_images`, from the DICOM project's list alone: ids; neither split, view, size nor time."""
-    path = _required(root, RECORDS, "the list of the DICOM project, or the tables of MIMIC-CXR-JPG")
+    path = locate(root, RECORDS, required="the list of the DICOM project, or the tables of MIMIC-CXR-JPG")
     frame = _checked(csv_frame(path, _IDS), path).rename(_RENAMED)
     unknown = {"view_from": pl.String, "view_position": pl.String, "width": pl.Int32, "height": pl.Int32}
     unknown |= {"study_datetime": pl.String, "study_order": pl.Int32}
@@ -83,7 +83,7 @@ def read_labels(root: Path, labels: str) -> tuple[pl.DataFrame, tuple[str, ...]]
     """
     tables, notes = [], ()
     for labeller in lookup("labels", labels, LABELLERS, DataError):
-        path = _required(root, LABELS[labeller], "the labels of MIMIC-CXR-JPG, or give labels=none")
+        path = locate(root, LABELS[labeller], required="the labels of MIMIC-CXR-JPG, or give labels=none")
         tables.append(_label_table(path))
         notes += _twins(path)
     if not tables:
@@ -103,7 +103,7 @@ def with_test_labels(root: Path, frame: pl.DataFrame) -> tuple[pl.DataFrame, tup
 
     Raises: DataError if the table (version 2.1.0 alone has it) is missing or broken.
     """
-    path = _required(root, TEST_LABELS, "the radiologist's labels of version 2.1.0, or leave test_labels out")
+    path = locate(root, TEST_LABELS, required="the radiologist's labels of version 2.1.0, or leave test_labels out")
     judged = _label_table(path)
     test = frame.filter(split="test")["study_id"].unique()
     used = judged.filter(pl.col("study_id").is_in(test.implode()))
@@ -116,12 +116,6 @@ def with_test_labels(root: Path, frame: pl.DataFrame) -> tuple[pl.DataFrame, tup
         (judged.height - used.height, f"study of {path.name} that the test split of this index does not have"),
     )
     return joined.with_columns(chosen).select(frame.columns), notes
-
-
-def _required(root: Path, name: str, what: str) -> Path:
-    path = locate(root, name, required=what)
-    assert path is not None
-    return path
 
 
 def _twins(path: Path) -> tuple[str, ...]:
@@ -193,7 +187,7 @@ def _derived(frame: pl.DataFrame, origin: str) -> int:
 
 
 def _with_splits(frame: pl.DataFrame, metadata: Path, root: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    path = _required(root, SPLIT, "the official split of MIMIC-CXR-JPG")
+    path = locate(root, SPLIT, required="the official split of MIMIC-CXR-JPG")
     split = _checked(csv_frame(path, (*_IDS, "split")), path)
     known = pl.col("split").is_in(list(SPLIT_WORDS))
     refuse_rows(split, path, "split", ~known.fill_null(False), f"expected {', '.join(SPLIT_WORDS)}; download it again")
@@ -215,7 +209,8 @@ def _with_splits(frame: pl.DataFrame, metadata: Path, root: Path) -> tuple[pl.Da
 def _label_table(path: Path) -> pl.DataFrame:
     natives = _natives(path)
     raw = csv_frame(path, ("study_id", *natives)).with_columns(pl.col("study_id").str.strip_prefix("s"))
-    refuse_rows(raw, path, "study_id", pl.col("study_id").is_null(), "give the study")
+    other = pl.col("study_id").is_null() | ~pl.col("study_id").str.contains(_FORMS["study_id"])
+    refuse_rows(raw, path, "study_id", other, "not a study of MIMIC-CXR; download the table again")
     refuse_rows(
         raw, path, "study_id", ~pl.col("study_id").is_first_distinct(), "this study appears twice; keep one row"
     )

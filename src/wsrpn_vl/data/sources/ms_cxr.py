@@ -15,7 +15,7 @@ import polars as pl
 
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.sources import mimic_boxes, mimic_files, mimic_tables
-from wsrpn_vl.data.sources.tables import SourceTables, count_notes, existing, locate, refuse_rows
+from wsrpn_vl.data.sources.tables import SourceTables, boxed_among, count_notes, existing, locate, refuse_rows
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import OBSERVATIONS, label_column
 
@@ -50,7 +50,7 @@ def build(root: Path | str, *, images: str = "", labels: str = "chexpert") -> So
         dataset="ms_cxr",
         classes=CLASSES,
         box_complete=dict.fromkeys(CLASSES, False),
-        boxed_classes=tuple(c for c in CLASSES if c in set(boxes["label"])),
+        boxed_classes=boxed_among(CLASSES, boxes),
         text_origin="report",
         notes=(counted, *unseen, *notes, *more, *labelled),
         missing=absent,
@@ -60,9 +60,8 @@ def build(root: Path | str, *, images: str = "", labels: str = "chexpert") -> So
 
 def _frame(drawn: pl.DataFrame, path: Path) -> pl.DataFrame:
     """One row per image with boxes, in the order of the file."""
-    refuse_rows(
-        drawn, path, "path", ~pl.col("path").str.contains(_PATH).fill_null(False), "expected files/p1x/p…/s…/….jpg"
-    )
+    elsewhere = ~pl.col("path").str.contains(_PATH).fill_null(False)
+    refuse_rows(drawn, path, "path", elsewhere, "expected files/p1x/p…/s…/….jpg", quoted=False)
     size = ("image_width", "image_height")
     frame = drawn.group_by("image_id", maintain_order=True).agg(
         pl.col("path").first(),
@@ -71,9 +70,8 @@ def _frame(drawn: pl.DataFrame, path: Path) -> pl.DataFrame:
         pl.col(*size).n_unique().name.suffix("_said"),
     )
     for name in size:
-        refuse_rows(
-            frame, path, "image_id", pl.col(f"{name}_said") > 1, f"more than one {name}; download the file again"
-        )
+        several = pl.col(f"{name}_said") > 1
+        refuse_rows(frame, path, "image_id", several, f"more than one {name}; download the file again", quoted=False)
     ids = pl.col("path").str.extract_groups(_PATH)
     return frame.select(
         pl.lit("ms_cxr").alias("dataset"),

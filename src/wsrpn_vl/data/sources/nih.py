@@ -1,14 +1,15 @@
 """NIH ChestX-ray14 as downloaded: from NIH Box (flat), Kaggle (nested), mixed, or a resized copy.
 
-Needs ``Data_Entry_2017_v2020.csv`` (or ``Data_Entry_2017.csv``), ``train_val_list.txt``, ``test_list.txt`` and the
-images anywhere below the root; ``BBox_List_2017.csv`` gives the reference boxes. Copies often keep the ``.png`` names
-in the tables over ``.jpg`` files, so images are matched by stem. Boxes are stated in the 1024 pixel frame of the
-original PNG files and scaled to the stored file. Labelled findings without a box are common on boxed images, so no
-class is complete.
+Needs ``Data_Entry_2017_v2020.csv`` (or ``Data_Entry_2017.csv``, packed or not), ``train_val_list.txt``,
+``test_list.txt`` and the images, all anywhere below the root; ``BBox_List_2017.csv`` gives the reference boxes. Copies
+often keep the ``.png`` names in the tables over ``.jpg`` files, so images are matched by stem. Boxes are stated in the
+1024 pixel frame of the original PNG files and scaled to the stored file. Labelled findings without a box are common on
+boxed images, so no class is complete.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import polars as pl
 
 from wsrpn_vl.data import mapping
 from wsrpn_vl.data.index import parse_view
-from wsrpn_vl.data.people import OLDEST
+from wsrpn_vl.data.people import OLDEST, sex_of, years
 from wsrpn_vl.data.sources.nih_experts import with_experts
 from wsrpn_vl.data.sources.stored import find_stored, with_plain
 from wsrpn_vl.data.sources.tables import (
@@ -25,6 +26,7 @@ from wsrpn_vl.data.sources.tables import (
     check_shares,
     count_notes,
     csv_frame,
+    locate,
     read_rows,
     refuse_rows,
     share_of,
@@ -75,7 +77,7 @@ def build(
         (unplaced, "box of a missing image, left out"),
         (outside, "boxed image outside the test list"),
         (strangers, "name of the split lists not in the table"),
-        (impossible.height, f"age above {OLDEST}, left blank"),
+        (impossible.height, f"age above {OLDEST} or no age, left blank"),
     )
     classes = CLASSES
     if experts:
@@ -96,31 +98,33 @@ def build(
 
 def _entries(root: Path) -> pl.DataFrame:
     """Rows of the label table, checked: ids, path, view, age, sex, impossible age, a 0/1 label per class."""
-    path = next((root / name for name in ENTRY_FILES if (root / name).is_file()), None)
-    if path is None:
-        raise DataError(f"{root}: no {' or '.join(ENTRY_FILES)}; put NIH's label table there")
+    path = locate(root, *ENTRY_FILES, required="NIH's label table")
+    assert path is not None  # required
     required = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position")
     table = csv_frame(path, required, SEX)
     if not any(table[column].count() for column in SEX):
         raise DataError(f"{path}: neither of the columns {' and '.join(SEX)} has a value; download it again")
     named = pl.col("Image Index").str.contains(rf"^{NAME}\.\w+$").fill_null(False)
     refuse_rows(table, path, "Image Index", ~named, "expected a name such as 00000001_000.png")
+    refuse_rows(table, path, "Image Index", pl.col("Image Index").is_duplicated(), "keep one row per image")
     refuse_rows(table, path, "Finding Labels", pl.col("Finding Labels").is_null(), "give a finding, or No Finding")
     patient = pl.col("Image Index").str.head(8)
     stated = pl.col("Patient ID").str.strip_chars_start("0") == patient.str.strip_chars_start("0")
     refuse_rows(table, path, "Patient ID", ~stated.fill_null(False), "not that of the image's name; download it again")
     found = _findings(table["Finding Labels"], path)
     views = {view: parse_view(view) for view in table["View Position"].drop_nulls().unique()}
-    # the 2017 table writes 058Y, and has a few impossible ages
-    age = pl.col("Patient Age").str.strip_suffix("Y").cast(pl.Int32, strict=False)
+    # the 2017 table writes 058Y and 011M, and has a few impossible ages
+    ages = {text: years(text) for text in table["Patient Age"].drop_nulls().unique()}
+    age = pl.col("Patient Age").replace_strict(ages, default=None, return_dtype=pl.Int32)
+    sexes = {text: sex_of(text) for column in SEX for text in table[column].drop_nulls().unique()}
     return table.select(
         pl.col("Image Index").str.split(".").list.first().alias("image_id"),
         pl.concat_str(pl.lit("images/"), "Image Index").alias("path"),
         patient.alias("patient_id"),
         pl.col("View Position").replace(views).fill_null("UNK").alias("view"),
-        pl.when(age.is_between(0, OLDEST)).then(age).alias("age"),
-        pl.coalesce(SEX).alias("sex"),
-        (age > OLDEST).fill_null(False).alias("impossible"),
+        age.alias("age"),
+        pl.coalesce(SEX).replace_strict(sexes, default=None, return_dtype=pl.String).alias("sex"),
+        (age.is_null() & pl.col("Patient Age").is_not_null()).alias("impossible"),
         (found.list.len() == 0).cast(pl.Int8).alias("no_finding"),
         *(found.list.contains(c).cast(pl.Int8).alias(label_column(c)) for c in NIH14),
     )
@@ -139,7 +143,7 @@ def _findings(said: pl.Series, path: Path) -> pl.Series:
 
 def _splits(root: Path, entries: pl.DataFrame, val_share: float, seed: int) -> tuple[dict[str, str], int]:
     """Image id -> split, and how many listed names the table lacks."""
-    train, test = (_listed(root / name) for name in (TRAIN_LIST, TEST_LIST))
+    train, test = (_listed(root, name) for name in (TRAIN_LIST, TEST_LIST))
     if both := sorted(train & test):
         raise DataError(f"{root}: {both[0]!r} is in {TRAIN_LIST} and in {TEST_LIST}; download the lists again")
     drawn = {patient: share_of(patient, seed) < val_share for patient in {image_id[:8] for image_id in train}}
@@ -148,15 +152,18 @@ def _splits(root: Path, entries: pl.DataFrame, val_share: float, seed: int) -> t
     return splits, len(splits.keys() - set(entries["image_id"]))
 
 
-def _listed(path: Path) -> set[str]:
+def _listed(root: Path, name: str) -> set[str]:
     """Image ids of a list, one file name to a line."""
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; put NIH's split list there") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({type(error).__name__}); download it again") from None
-    return {line.strip().partition(".")[0] for line in lines if line.strip()}
+    path = locate(root, name, required="NIH's split list")
+    assert path is not None  # required
+    names = set()
+    for line, fields in read_rows(path):
+        if not re.fullmatch(rf"{NAME}(\.\w+)?", fields[0]):
+            raise DataError(f"{path}: line {line} is no name such as 00000001_000.png; download the list again")
+        names.add(fields[0].partition(".")[0])
+    if not names:
+        raise DataError(f"{path}: the list is empty; download it again")
+    return names
 
 
 def _frame(entries: pl.DataFrame, splits: dict[str, str], stored: pl.DataFrame) -> pl.DataFrame:
@@ -171,13 +178,16 @@ def _boxes(root: Path, entries: pl.DataFrame, frame: pl.DataFrame) -> tuple[pl.D
 
     Read by position: the header's bracket is cut by its commas, and some copies end every row with more of them.
     """
-    path = root / BOX_FILE
-    if not path.is_file():
+    path = locate(root, BOX_FILE)
+    if path is None:
         return None, 0
     known = set(entries["image_id"])
     size = {row[0]: row[1:] for row in frame.select("image_id", "width", "height").iter_rows()}
     rows, unplaced = [], 0
-    for line, fields in list(read_rows(path))[1:]:
+    listed = list(read_rows(path))[1:]
+    if not listed:
+        raise DataError(f"{path}: the list has no boxes; download it again")
+    for line, fields in listed:
         image_id, said = Path(fields[0]).stem, fields[1] if len(fields) > 1 else ""
         if image_id not in known:
             raise DataError(
@@ -186,6 +196,8 @@ def _boxes(root: Path, entries: pl.DataFrame, frame: pl.DataFrame) -> tuple[pl.D
         label = next(iter(mapping.classes_of("nih", said, f"{path}: line {line}")))
         try:
             x, y, w, h = (float(v) for v in fields[2:6])
+            if not all(map(math.isfinite, (x, y, w, h))):
+                raise ValueError
         except ValueError:
             raise DataError(f"{path}: line {line} needs four numbers x, y, w, h in fields 3 to 6; correct it") from None
         if image_id not in size:

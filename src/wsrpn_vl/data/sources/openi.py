@@ -25,7 +25,16 @@ from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources import openi_codes
 from wsrpn_vl.data.sources.openi_reports import Report, read_reports
 from wsrpn_vl.data.sources.stored import image_stem, split_by_hash, with_plain
-from wsrpn_vl.data.sources.tables import SourceTables, check_shares, count_notes, csv_frame, find_images, locate, sizes
+from wsrpn_vl.data.sources.tables import (
+    UNREADABLE,
+    SourceTables,
+    check_shares,
+    count_notes,
+    csv_frame,
+    find_images,
+    locate,
+    readable,
+)
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS, label_column
 from wsrpn_vl.text.layout import mimic_look
@@ -51,11 +60,11 @@ def build(
 ) -> SourceTables:
     """Tables of Open-I in ``root``.
 
-    labels: ``mesh``: the indexers' codes (a finding that is not coded is 0); ``labeler``: read from the report by
-    :mod:`wsrpn_vl.text.labeler`; ``none``; view_table: CSV file with the image's id in ``imageid`` and its view in
-    ``View Position`` or ``tsne-view`` (empty: look for both files below the root); approximate: take approximate codes
-    too; val_share, test_share: of the reports, drawn by a hash of their id and ``seed``; check_files: false takes every
-    image for ``NLMCXR_png/<id>.png`` without looking for it.
+    labels: ``mesh``: the indexers' codes (a finding that is not coded is 0, one that a code only suggests -1);
+    ``labeler``: read from the report by :mod:`wsrpn_vl.text.labeler`; ``none``; view_table: CSV file with the image's
+    id in ``imageid`` and its view in ``View Position`` or ``tsne-view`` (empty: look for both files below the root);
+    approximate: take approximate codes too; val_share, test_share: of the reports, drawn by a hash of their id and
+    ``seed``; check_files: false takes every image for ``NLMCXR_png/<id>.png`` without looking for it.
     Raises: DataError if the reports are missing or broken, a code is unknown, or no image is found.
     """
     root = Path(root)
@@ -64,18 +73,21 @@ def build(
     source, reports = read_reports(root)
     named = _named(source, reports)
     stored = _stored(root, named) if check_files else _Stored({row.image_id: row.published for row in named})
-    here = [row for row in named if row.image_id in stored.paths]
-    if not here:
+    if not stored.paths:
         raise DataError(f"{root}: none of the {len(named):,} images of the reports is there; unpack {PUBLISHED}.tgz")
+    extents = readable(root, list(stored.paths.values())) if check_files else {}
+    here = [row for row in named if row.image_id in stored.paths]
+    broken = [row for row in here if check_files and stored.paths[row.image_id] not in extents]
+    here = [row for row in here if row not in broken]
     paths = [stored.paths[row.image_id] for row in here]
     facts, classes = _facts(reports, labels, approximate, str(source))
     frame = pl.DataFrame(
         {"image_id": [r.image_id for r in here], "study_id": [r.study_id for r in here], "path": paths}
     )
-    widths, heights = sizes(root, paths) if check_files else ([None] * len(here),) * 2
+    sizes = [extents.get(path, (None, None)) for path in paths]
     frame = frame.join(facts, on="study_id", how="left", maintain_order="left").with_columns(
-        pl.Series("width", widths, dtype=pl.Int32),
-        pl.Series("height", heights, dtype=pl.Int32),
+        pl.Series("width", [width for width, _ in sizes], dtype=pl.Int32),
+        pl.Series("height", [height for _, height in sizes], dtype=pl.Int32),
         _views(root, here, paths if check_files else [], view_table),
         split_by_hash([r.study_id for r in here], val_share, test_share, seed),
     )
@@ -87,9 +99,9 @@ def build(
         box_complete=dict.fromkeys(classes, False),
         boxed_classes=(),
         text_origin="report",
-        notes=(*_notes(named, reports, stored, frame), LICENCE),
+        notes=(*_notes(named, reports, stored, frame, len(broken)), LICENCE),
         text_labels=classes if labels == "labeler" else (),
-        missing=tuple(row.published for row in named if row.image_id not in stored.paths),
+        missing=tuple(row.published for row in named if row in broken or row.image_id not in stored.paths),
     )
 
 
@@ -117,9 +129,12 @@ class _Stored:
     repeats: int = 0
 
 
-def _notes(named: Sequence[_Named], reports: Sequence[Report], stored: _Stored, frame: pl.DataFrame) -> tuple[str, ...]:
+def _notes(
+    named: Sequence[_Named], reports: Sequence[Report], stored: _Stored, frame: pl.DataFrame, broken: int
+) -> tuple[str, ...]:
     return count_notes(
-        (len(named) - frame.height, "image of the reports missing (see the .missing.txt list)"),
+        (len(named) - frame.height - broken, "image of the reports missing (see the .missing.txt list)"),
+        (broken, UNREADABLE),
         (sum(not report.images for report in reports), "report without an image, left out"),
         (stored.strangers, "image file that no report names, left out"),
         (stored.repeats, "image stored twice, the .png or the first by path is used"),
@@ -174,7 +189,9 @@ def _facts(
             place = f"{source}: report {report.study_id}"
             positive, none = openi_codes.labels_of(report.terms, place, approximate=approximate)
             if positive is not None:
-                values[n] = {c: int(c in positive) for c in classes} | {NO_FINDING: none}
+                doubtful = openi_codes.doubtful_of(report.terms, place, approximate=approximate)
+                said = {c: 1 if c in positive else -1 if c in doubtful else 0 for c in classes}
+                values[n] = {**said, NO_FINDING: none}
                 triples[n] = openi_codes.triples_of(report.terms, place, approximate=approximate)
     columns = {label_column(c): [v.get(c) for v in values] for c in classes} | {
         "no_finding": [v.get(NO_FINDING) for v in values]

@@ -80,6 +80,14 @@ def labels_of(
     return positive, int(len(normal) == len(told))
 
 
+def doubtful_of(codes: Sequence[str], place: str, *, approximate: bool = False) -> set[str]:
+    """Classes that approximate codes alone speak of (a blunted costophrenic angle): neither 1 nor 0 is right."""
+    if approximate:
+        return set()
+    said, suggested = ({c for code in codes for c in classes_of(code, place, approximate=a)} for a in (False, True))
+    return suggested - said
+
+
 def triples_of(codes: Iterable[str], place: str, *, approximate: bool = False) -> tuple[Triple, ...]:
     """Triples of a report's codes, each once; an observation's name where the class has one."""
     triples = []

@@ -50,7 +50,7 @@ def read_reports(root: Path) -> tuple[Path, list[Report]]:
         reports[report.study_id] = report
     if not reports:
         raise DataError(f"{path}: no .xml file inside; download it again")
-    return path, sorted(reports.values(), key=lambda r: (int("0" + re.sub(r"\D", "", r.study_id)), r.study_id))
+    return path, sorted(reports.values(), key=lambda r: (int("0" + re.sub(r"\D", "", r.study_id)[:18]), r.study_id))
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:

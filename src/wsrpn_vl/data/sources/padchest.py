@@ -8,7 +8,8 @@ broken files of any data set.
 
 ``Labels`` is meant as the full list of what the report says, so that a finding it does not name is absent (0). That
 does not hold where a sentence of the report has no label, or the report says ``unchanged`` and leaves the old findings
-unsaid, or the list names nothing but ``exclude`` or ``suboptimal study``; absent findings stay blank there.
+unsaid, or the list names nothing but ``exclude`` or ``suboptimal study``; absent findings stay blank there. A name that
+suggests an observation without saying it (costophrenic angle blunting: an effusion?) leaves that one uncertain, -1.
 ``Report`` is stemmed Spanish without accents: an English encoder cannot use it, so it is left out unless asked for.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.people import OLDEST
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES
 from wsrpn_vl.data.sources import padchest_words as words
 from wsrpn_vl.data.sources.stored import Stored, find_stored, split_by_hash
@@ -39,7 +41,6 @@ from wsrpn_vl.text.triples import Triple, to_json
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 SENTENCES = "LabelsLocalizationsBySentence"
-OLDEST = 120  # years
 VIEWS = {"PA": "PA", "L": "LAT", "AP": "AP", "AP_HORIZONTAL": "AP", "UNK": "UNK", "COSTAL": "UNK", "EXCLUDE": "UNK"}
 NOT_CHEST = ("COSTAL", "EXCLUDE")  # films of the ribs; obliques and other views
 METHODS = {"physician": "Physician", "rnn_model": "RNN_model"}
@@ -128,13 +129,15 @@ def read_labels(path: Path, *, blank: str = "negative", approximate: bool = Fals
     table = csv_frame(path, _REQUIRED, _OPTIONAL)
     table = table.with_columns(pl.all().replace(["nan", "None", "NaN"], None))
     for column in ("ImageID", "PatientID", "StudyID", "Projection", "MethodLabel"):
-        refuse_rows(table, path, column, pl.col(column).is_null(), "give a value; download the file again")
+        refuse_rows(
+            table, path, column, pl.col(column).is_null(), "give a value; download the file again", quoted=False
+        )
     odd_name = pl.col("ImageID").str.contains(r"[/\\]") | ~pl.col("ImageID").is_first_distinct()
-    refuse_rows(table, path, "ImageID", odd_name, "not a file name of its own; download the file again")
+    refuse_rows(table, path, "ImageID", odd_name, "not a file name of its own; download the file again", quoted=False)
     for column, known in (("Projection", VIEWS), ("MethodLabel", METHODS)):
         unknown = ~pl.col(column).str.to_uppercase().is_in([name.upper() for name in known])
-        refuse_rows(table, path, column, unknown, f"expected one of {', '.join(known)}; correct it")
-    born = numbers(table.with_columns(pl.col("StudyDate_DICOM").str.slice(0, 4)), path, _YEARS, pl.Int32)
+        refuse_rows(table, path, column, unknown, f"expected one of {', '.join(known)}; correct it", quoted=False)
+    born = numbers(table.with_columns(pl.col("StudyDate_DICOM").str.slice(0, 4)), path, _YEARS, pl.Int32, quoted=False)
     age = born["StudyDate_DICOM"] - born["PatientBirth"]
     odd = ~age.is_between(0, OLDEST).fill_null(True)
     label = _labels(table, path, blank, approximate)
@@ -164,33 +167,41 @@ def _labels(table: pl.DataFrame, path: Path, blank: str, approximate: bool) -> p
     keys = ["Labels", SENTENCES]
     cells = table.select(*keys).with_row_index("row").group_by(keys, maintain_order=True).agg(pl.col("row").first())
     read = [_cell(names, told, f"{path}: data row {row + 1}", approximate) for names, told, row in cells.iter_rows()]
-    schema = {"found": pl.List(pl.String), "no_finding": pl.Int8, "triples": pl.String, "_listed": pl.Boolean}
+    names = pl.List(pl.String)
+    schema = {"found": names, "doubtful": names, "no_finding": pl.Int8, "triples": pl.String, "_listed": pl.Boolean}
     facts = pl.DataFrame(read, schema=schema | {"_whole": pl.Boolean}, orient="row")
     zero = pl.when(pl.col("_whole")).then(0) if blank == "negative" else pl.lit(None)
     columns = [
-        pl.when(pl.col("found").list.contains(c)).then(1).otherwise(zero).cast(pl.Int8).alias(label_column(c))
+        pl.when(pl.col("found").list.contains(c))
+        .then(1)
+        .when(pl.col("doubtful").list.contains(c))
+        .then(-1)
+        .otherwise(zero)
+        .cast(pl.Int8)
+        .alias(label_column(c))
         for c in mapping.index_classes("padchest", approximate=approximate)
     ]
-    facts = pl.concat([cells.select(keys), facts.with_columns(columns).drop("found")], how="horizontal")
+    facts = pl.concat([cells.select(keys), facts.with_columns(columns).drop("found", "doubtful")], how="horizontal")
     joined = table.select(keys).join(facts, on=keys, how="left", nulls_equal=True, maintain_order="left")
     return joined.drop(keys).to_struct("labels")
 
 
 def _cell(labels: str | None, by_sentence: str | None, place: str, approximate: bool) -> tuple:
-    """(classes, no finding, triples, has a list, the list is whole) of one image."""
+    """(classes, doubtful classes, no finding, triples, has a list, the list is whole) of one image."""
     if labels is None:
-        return [], None, None, False, False
+        return [], [], None, None, False, False
     names = words.names_of(words.read_list(labels, f"{place}, Labels"), f"{place}, Labels")
     findings = [name for name in names if name and name != words.NORMAL and name not in words.SILENT]
-    held: set[str] = set()
-    for name in findings:
-        bare = words.split_side(name)[0]
-        held.update(mapping.classes_of("padchest", bare, f"{place}, Labels", approximate=approximate))
+    bare = [words.split_side(name)[0] for name in findings]
+    held = {
+        c for name in bare for c in mapping.classes_of("padchest", name, f"{place}, Labels", approximate=approximate)
+    }
+    doubtful = mapping.doubtful("padchest", bare, f"{place}, Labels", approximate=approximate)
     normal = words.NORMAL in names and not findings and "" not in names
     whole = "" not in names and (normal or (bool(findings) and "unchanged" not in names))
     no_finding = 1 if normal else 0 if findings else None
     triples = _triples(findings, by_sentence, place)
-    return sorted(held), no_finding, _json(triples) if triples or whole else None, True, whole
+    return sorted(held), sorted(doubtful), no_finding, _json(triples) if triples or whole else None, True, whole
 
 
 _json = lru_cache(maxsize=65536)(to_json)  # of five lists of triples four are the same as another

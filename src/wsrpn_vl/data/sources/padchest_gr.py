@@ -21,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.people import OLDEST
 from wsrpn_vl.data.sources import padchest
 from wsrpn_vl.data.sources import padchest_words as words
 from wsrpn_vl.data.sources.json_files import json_list
@@ -36,6 +37,7 @@ from wsrpn_vl.data.sources.tables import (
     refuse_rows,
 )
 from wsrpn_vl.errors import DataError, first_line, lookup
+from wsrpn_vl.files import BROKEN_ZIP
 from wsrpn_vl.labels import label_column
 from wsrpn_vl.text.layout import mimic_look
 from wsrpn_vl.text.triples import Triple, to_json
@@ -59,6 +61,7 @@ class _Study:
     triples: list[Triple] = field(default_factory=list)
     boxes: list[tuple] = field(default_factory=list)  # (class, reader, phrase, x1, y1, x2, y2), fractions
     present: set[str] = field(default_factory=set)
+    suggested: set[str] = field(default_factory=set)  # classes that approximate names alone speak of
     abnormal: bool = False
     whole: bool = True  # each positive sentence says what it found
     strange: int = 0  # names that nobody knows
@@ -178,6 +181,8 @@ def _add(study: _Study, finding: dict, place: str, skip: bool, approximate: bool
             known.append(name)
     if positive:
         study.present |= held
+        bare = [words.split_side(name)[0] for name in known]
+        study.suggested |= mapping.doubtful("padchest", bare, f"{place}, labels", approximate=approximate)
         study.boxes += [(cls, reader, sentence or None, *box) for cls in sorted(held) for reader, box in boxes]
     study.abnormal |= positive
     study.whole &= not positive or bool(known)
@@ -214,7 +219,10 @@ def _master(root: Path) -> pl.DataFrame:
         pl.col("split").str.to_lowercase().replace_strict(SPLITS),
         pl.col("PatientID").alias("patient_id"),
         pl.col("study_is_benchmark").str.to_lowercase().is_in(["true", "1", "1.0"]).fill_null(False).alias("benchmark"),
-        pl.col("PatientAge").floor().cast(pl.Int32).alias("age"),
+        pl.when(pl.col("PatientAge").is_between(0, OLDEST))
+        .then(pl.col("PatientAge").floor())
+        .cast(pl.Int32)
+        .alias("age"),
         pl.when(pl.col("PatientSex_DICOM").is_in(["M", "F"])).then("PatientSex_DICOM").alias("sex"),
     )
 
@@ -224,15 +232,7 @@ def _unzipped(path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.rpartition("/")[2] == MASTER]
             return archive.read(names[0])
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        IndexError,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-        zipfile.error,
-    ) as error:
+    except (IndexError, *BROKEN_ZIP) as error:
         raise DataError(f"{path}: no readable {MASTER} inside ({first_line(error)}); download it again") from None
 
 
@@ -255,10 +255,7 @@ def _frame(
     studies: list[_Study], stored: pl.DataFrame, classes: Sequence[str], zero: int | None, extra: str
 ) -> pl.DataFrame:
     """Index columns of the studies, without split, person and view; ``_placed``: each positive finding has a box."""
-    labels = {
-        label_column(c): pl.Series([1 if c in s.present else zero if s.whole else None for s in studies], dtype=pl.Int8)
-        for c in classes
-    }
+    labels = {label_column(c): pl.Series([_label(s, c, zero) for s in studies], dtype=pl.Int8) for c in classes}
     texts = [mimic_look([("FINDINGS", " ".join(s.sentences))]) or None for s in studies]
     who = [SECOND if extra == "reader" and any(box[1] for box in s.boxes) else None for s in studies]
     placed = [s.present <= {box[0] for box in s.boxes if not box[1] or extra == "reference"} for s in studies]
@@ -276,6 +273,12 @@ def _frame(
         }
     )
     return frame.join(stored, on="image_id", how="left", maintain_order="left")
+
+
+def _label(study: _Study, cls: str, zero: int | None) -> int | None:
+    if cls in study.present:
+        return 1
+    return -1 if cls in study.suggested else zero if study.whole else None
 
 
 def _with_tables(root: Path, frame: pl.DataFrame, master: pl.DataFrame) -> pl.DataFrame:

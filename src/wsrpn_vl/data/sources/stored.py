@@ -14,7 +14,7 @@ import polars as pl
 
 from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources.folder_images import bare
-from wsrpn_vl.data.sources.tables import count_notes, find_images, share_of, sizes
+from wsrpn_vl.data.sources.tables import UNREADABLE, count_notes, find_images, readable, share_of
 from wsrpn_vl.errors import DataError
 
 
@@ -22,8 +22,9 @@ from wsrpn_vl.errors import DataError
 class Stored:
     """Images of a table that are there.
 
-    frame: image_id, path, width, height (null if unknown) in the table's order; missing: file names of the others;
-    strangers: images found that the table does not have; notes: counts of all these.
+    frame: image_id, path, width, height (null if unknown) in the table's order; missing: file names of the others, and
+    paths of those with a damaged header; strangers: images found that the table does not have; notes: counts of all
+    these.
     """
 
     frame: pl.DataFrame
@@ -48,7 +49,7 @@ def find_stored(
     published paths on trust, and ``size`` (pixels a side of every published image) or null as their size; keep: which
     file stems are ids of the data set at all; first: suffixes that win when an image is stored twice, best first; mend:
     what to do when there is no image.
-    Raises: DataError if none of the images is there, or one is no image.
+    Raises: DataError if none of the images is there, or none can be read.
     """
     if not check_files:
         extent = pl.lit(size, dtype=pl.Int32)
@@ -63,22 +64,31 @@ def find_stored(
     if here.is_empty():
         raise DataError(f"{root}: none of the table's {expected.height:,} images is there; {mend}")
     stored = [found[image_id] for image_id in here["image_id"]]
-    widths, heights = sizes(root, stored)
+    extents = readable(root, stored)
+    sound = [path in extents for path in stored]
+    here = here.with_columns(pl.Series("stored", stored, dtype=pl.String)).filter(pl.Series(sound, dtype=pl.Boolean))
+    broken = tuple(path for path, good in zip(stored, sound, strict=True) if not good)
     known = set(expected["image_id"])
     strangers = tuple(path for stem, path in found.items() if stem not in known)
     missing = tuple(
         PurePosixPath(path).name for image_id, path in expected["image_id", "path"].rows() if image_id not in found
     )
     frame = pl.DataFrame(
-        {"image_id": here["image_id"], "path": stored, "width": widths, "height": heights},
+        {
+            "image_id": here["image_id"],
+            "path": here["stored"],
+            "width": [extents[path][0] for path in here["stored"]],
+            "height": [extents[path][1] for path in here["stored"]],
+        },
         schema={"image_id": pl.String, "path": pl.String, "width": pl.Int32, "height": pl.Int32},
     )
     notes = count_notes(
         (len(missing), "image of the table missing (see the .missing.txt list)"),
+        (len(broken), UNREADABLE),
         (len(strangers), "image file not in the table, left out"),
         (len(paths) - len(found), f"image stored twice, the {(*first, 'first')[0]} or the first by path is used"),
     )
-    return Stored(frame, missing, strangers, notes)
+    return Stored(frame, missing + broken, strangers, notes)
 
 
 def image_stem(path: str) -> str:

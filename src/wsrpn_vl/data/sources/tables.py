@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import polars as pl
 
@@ -42,16 +45,19 @@ class SourceTables:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of the non-empty rows of a CSV file, header included; BOM and CRLF are taken off.
+    """(line number, fields) of the non-empty rows of a CSV file, plain or gzip, header included; no BOM, no CRLF.
 
     Raises: DataError if the file cannot be read as UTF-8 text.
     """
+    packed = path.suffix == ".gz"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with (gzip.open if packed else open)(path, "rt", newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             for row in reader:
                 if any(field.strip() for field in row):
                     yield reader.line_num, [field.strip() for field in row]
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{path}: not a whole gzip file; download it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); put the file there") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -70,7 +76,8 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     while header and not header[-1]:
         header.pop()  # trailing commas
     if twice := [name for name in header if name and header.count(name) > 1]:
-        raise DataError(f"{path}: column {twice[0]!r} appears twice; keep one")
+        said = f"column {twice[0]!r}" if is_brief(twice[0]) else "a column"
+        raise DataError(f"{path}: {said} appears twice; keep one")
     table = []
     for line, fields in rows:
         if any(fields[len(header) :]):
@@ -80,18 +87,36 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     return header, table
 
 
+def is_brief(text: str) -> bool:
+    """Two words at most: a name, not a sentence of a report, as a shifted row or a lost header puts anywhere."""
+    return len(text) <= 60 and len(text.split()) <= 2
+
+
 def find_images(root: Path) -> list[str]:
     """Relative paths (forward slashes, sorted) of the images below ``root``, by suffix, or by content without one.
 
-    Hidden files and folders are left out (``._*.png`` of macOS archives). Raises: DataError if ``root`` is no folder.
+    Hidden files and folders are left out (``._*.png`` of macOS archives). Links to folders are followed, each folder
+    once, so that links in a circle come to an end. Raises: DataError if ``root`` is no folder.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the data set")
     found: list[Path] = []
+    followed = {os.path.realpath(root)}
     for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in shown if _is_new(os.path.join(folder, name), followed)]
         found += [Path(folder, name) for name in files if _is_image(Path(folder, name))]
     return sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _is_new(folder: str, followed: set[str]) -> bool:
+    """Whether it is no link, or one to a folder that no link has led to; that is then noted in ``followed``."""
+    if not os.path.islink(folder):
+        return True
+    target = os.path.realpath(folder)
+    new = target not in followed
+    followed.add(target)
+    return new
 
 
 def _is_image(path: Path) -> bool:
@@ -107,18 +132,45 @@ def sizes(root: Path, paths: Iterable[str]) -> tuple[list[int], list[int]]:
 
     Raises: DataError for the first file that is no image.
     """
+    pairs = [image_size(root / path) for path in _shown(paths)]
+    return [w for w, _ in pairs], [h for _, h in pairs]
+
+
+UNREADABLE = "image that cannot be read, left out (see the .missing.txt list)"
+
+
+def readable(root: Path, paths: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Path -> (width, height) of the stored files, as :func:`sizes`; files whose header is damaged are not in it.
+
+    Raises: DataError, for the first of them, if all are damaged.
+    """
+    found = {}
+    for path in _shown(paths):
+        with suppress(DataError):
+            found[path] = image_size(root / path)
+    if paths and not found:
+        image_size(root / paths[0])
+    return found
+
+
+def _shown(paths: Iterable[str]) -> Iterable[str]:
+    """``paths``, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    shown = track(list(paths), "image sizes", console=console, transient=True, disable=not console.is_terminal)
-    pairs = [image_size(root / path) for path in shown]
-    return [w for w, _ in pairs], [h for _, h in pairs]
+    return track(list(paths), "image sizes", console=console, transient=True, disable=not console.is_terminal)
 
 
 def share_of(key: str, seed: int) -> float:
     """A number in [0, 1) that depends on the key alone: SHA-1, so never on the order or number of patients."""
     return int.from_bytes(hashlib.sha1(f"{seed}/{key}".encode()).digest()[:8], "big") / 2**64
+
+
+def boxed_among(classes: Sequence[str], boxes: pl.DataFrame | None) -> tuple[str, ...]:
+    """Those of ``classes`` that a box is of, in their order."""
+    held = set() if boxes is None else set(boxes["label"])
+    return tuple(name for name in classes if name in held)
 
 
 def box_frame(rows: Iterable[tuple], *further: str) -> pl.DataFrame:
@@ -139,6 +191,24 @@ def count_notes(*counted: tuple[int, str]) -> tuple[str, ...]:
     return tuple(f"{count:,} x {what}" for count, what in counted if count)
 
 
+OUT = "taken out of train and val, in no split now"
+
+
+def out_of_training(frame: pl.DataFrame, who: pl.Expr | pl.Series) -> tuple[pl.DataFrame, str]:
+    """``frame`` whose images of ``train`` and ``val`` where ``who`` holds are in no split, and how many these were.
+
+    The count is worded ``12 patients (34 images)``.
+    """
+    learnt = who & pl.col("split").is_in(["train", "val"])
+    hit = frame.filter(learnt)
+    found = f"{hit['patient_id'].drop_nulls().n_unique():,} patients ({hit.height:,} images)"
+    return frame.with_columns(pl.when(learnt).then(pl.lit("")).otherwise("split").alias("split")), found
+
+
+@overload
+def locate(root: Path, *names: str, required: Literal[""] = "") -> Path | None: ...
+@overload
+def locate(root: Path, *names: str, required: str) -> Path: ...
 def locate(root: Path, *names: str, required: str = "") -> Path | None:
     """The first of ``names`` (or the same with ``.gz``) in ``root`` or at most 4 folders below; nearest to it wins.
 
@@ -200,7 +270,8 @@ def csv_frame(
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; put it there") from None
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: not a readable CSV file ({wordless(error)}); download it again") from None
+        mend = "save it as UTF-8" if "utf-8" in str(error) else "download it again"
+        raise DataError(f"{path}: not a readable CSV file ({wordless(error)}); {mend}") from None
     have: dict[str, str] = {}
     for column in frame.columns:
         key = column.removeprefix("\ufeff").strip().casefold()

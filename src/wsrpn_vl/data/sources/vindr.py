@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.fusion import fuse_boxes
 from wsrpn_vl.data.index import BOX_COLUMNS
 from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources.stored import Stored, find_stored, header_facts, scale_boxes, split_by_hash, with_plain
@@ -54,8 +55,6 @@ def build(
     looking for the images; approximate: also label what only roughly is a CheXpert observation.
     Raises: DataError for an unknown option, a missing or broken table, or if no image is found.
     """
-    from wsrpn_vl.data.fusion import fuse_boxes  # needs torch, which no other source waits for
-
     root = Path(root)
     check_shares(val_share=val_share, test_share=test_share)
     policy = lookup("labels", labels, LABELS, DataError)

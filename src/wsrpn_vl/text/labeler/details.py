@@ -47,6 +47,8 @@ _AND = re.compile(r" ?,?(?: (?:and|or|the|in|at|also))* ?")
 _LINK = re.compile(  # "opacity in the left base consistent with pneumonia": the place holds for both
     r"\b(?:consistent|compatible|represent\w*|suggest\w*|due|reflect\w*|from|keeping|likely|which|concern\w*|those)\b"
 )
+_NOUN_NEXT = re.compile(r"(?: (?!(?:and|or|with|which|that|is|are|may|due|from|consistent|compatible)\b)\w+){0,2} ?")
+_NEXT = re.compile(r",|\b(?:and|with|plus)\b")  # another finding follows
 _LONGEST_PHRASE = 80  # characters of a noun phrase before its noun
 
 
@@ -77,8 +79,9 @@ class Neighbours:
         """(location, modifiers) of a mention, one for each place it is said to be in; location "" for none."""
         before = max((m.end for m in self._mentions if m.end <= mention.start), default=0)
         after = min((m.start for m in self._mentions if m.start >= mention.end), default=len(self._sentence))
-        head = self._head(before, mention)
-        own = self._where(mention, before, after, head)
+        free = self._claimed(before, mention) or before
+        head = self._head(free, mention)
+        own = self._where(mention, free, after, head)
         behind = [m[0] for m in _BEHIND.finditer(self._sentence, mention.end, after)]
         kind = self._kind(mention)
         inside = [p for p in own if head <= p.start < mention.start]
@@ -91,6 +94,18 @@ class Neighbours:
             ]
         how = _once(kind, self._looks(head, mention), behind)
         return [(words, how) for words in _closest([p.words for p in own])]
+
+    def _claimed(self, before: int, mention: Mention) -> int:
+        """Where the places end that belong to the mention before: "opacity in the left base and a nodule"; else 0."""
+        if not before or _LINK.search(self._sentence, before, mention.start):
+            return 0
+        between = (p for p in self._places if before <= p.start and p.end <= mention.start)
+        claimed = (
+            p.end
+            for p in between
+            if _LEADS.search(self._sentence, before, p.start) and _NEXT.search(self._sentence, p.end, mention.start)
+        )
+        return max(claimed, default=0)
 
     def _head(self, before: int, mention: Mention) -> int:
         """Where the noun phrase of ``mention`` begins."""
@@ -125,11 +140,16 @@ class Neighbours:
             for p in far
             if not self._scopes.wall_between(mention.end, p.start) and not (stops and p.start >= stops[0])
         ]
-        if not far or not (far[0].words == "bilateral" or _LEADS.search(self._sentence, mention.end, far[0].end)):
+        if not far or not (
+            self._sentence.startswith("bilaterally", far[0].start)
+            or _LEADS.search(self._sentence, mention.end, far[0].end)
+        ):
             return []
         own = far[:1]
         for place in far[1:]:
-            if not _AND.fullmatch(self._sentence, own[-1].end, place.start):
+            joined = _AND.fullmatch(self._sentence, own[-1].end, place.start)
+            of_next = after < len(self._sentence) and _NOUN_NEXT.fullmatch(self._sentence, place.end, after)
+            if not joined or of_next:
                 break
             own.append(place)
         return own

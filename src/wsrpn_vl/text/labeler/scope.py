@@ -31,6 +31,8 @@ _GONE = re.compile(
     r"remov|resol|differential"
 )  # reach over lists with "and": "removal of the right line and left drain"
 _OR = re.compile(r"\bor\b")
+_AFTERWARDS = re.compile(r"\b(?:status post|after|following)\b")  # "no pneumothorax after tube placement"
+_NO = ("no ", "not ", "without ")
 _FEW_WORDS = re.compile(r"(?: ?\w+){0,2} ?")
 
 
@@ -56,6 +58,7 @@ class Scopes:
         self.sentence = sentence
         found = CUES.find(sentence) if any_cue else []
         self._cues = [cue for cue in found if cue[0] != "none"]
+        self._no_change = [end for kind, start, end in found if kind == "none" and sentence.startswith(_NO, start)]
         self._walls = [m.start() for m in _WALL.finditer(sentence)]
         breaks = [(m.start("own" if m["own"] else "soft"), bool(m["own"])) for m in _BREAK.finditer(sentence)]
         self.breaks = [at for at, own in breaks if own or not _LIST_GOES_ON.match(sentence, at)]
@@ -91,7 +94,9 @@ class Scopes:
         backward = kind in ("denied", "doubted", "doubted first", "dropped")
         before, after = self._before(start, mentions), self._after(kind, start, end, mentions)
         if backward:
-            return kind, (before or after) | (after if self.sentence[start:end] in ("versus", "vs") else set())
+            return kind, before or after
+        if kind == "doubt both":  # "opacity, atelectasis versus pneumonia": no doubt of the sign before the comma
+            return kind, after | {i for i in before if "," not in self.sentence[mentions[i].end : start]}
         if kind == "doubt first":  # "cannot rule out pneumonia", "pneumonia: cannot exclude"
             return kind, after or before
         if kind == "doubt" and not after and before:  # "pneumonia possible"
@@ -110,6 +115,8 @@ class Scopes:
                 s for k, s, e in self._cues if s >= end and k == "doubt" and self.sentence[s:e].split()[0] in _MODAL
             )
             limit = min(limit, next(modal, limit))
+            if aside := _AFTERWARDS.search(self.sentence, end):
+                limit = min(limit, aside.start())
         return {i for i, m in enumerate(mentions) if end <= m.start < limit}
 
     def _before(self, start: int, mentions: Sequence[Mention]) -> set[int]:
@@ -137,8 +144,10 @@ class Scopes:
         return overlap or (len(between) < 50 and bool(_JOINT.search(between)) and not _NOT_JOINED.search(between))
 
     def _alternatives(self, mentions: Sequence[Mention]) -> None:
-        """Of "atelectasis or pneumonia", neither is certain."""
+        """Of "atelectasis or pneumonia", neither is certain; of "no change in atelectasis or effusion", both are."""
         for first, second in pairwise(mentions):
+            if any(at <= first.start and not self.wall_between(at, first.start) for at in self._no_change):
+                continue
             if first.finding != second.finding and "positive" in (first.polarity, second.polarity):
                 between = self.sentence[min(first.end, second.start) : max(first.end, second.start)]
                 sure = {"", "Support Devices"} & {first.finding, second.finding}
