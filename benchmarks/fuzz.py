@@ -4,9 +4,10 @@
 
 What a case is and how it is judged is said in ``tests/fixtures/fuzz.py``, which files there are in
 ``fuzz_entries.py``. Each entry runs in a process of its own with 6 GiB of address space, in chunks of 500 cases, each
-chunk with its own seed; finished chunks are kept in the work folder, so a run that was stopped goes on where it was. A
-chunk whose process dies (a decoder's crash, a hang in compiled code) counts as a failure. A failure's damaged file is
-kept too: ``--replay`` runs the recorded failures of the entries again. Results: ``benchmarks/results/fuzz.json``.
+chunk with its own seed; finished chunks are kept in the work folder, so a run that was stopped goes on where it was,
+and one of more cases begins with those that are done. A chunk whose process dies (a decoder's crash, a hang in compiled
+code) counts as a failure, and the file it died of is kept. ``--replay`` runs the recorded failures again and keeps
+their files. Results: ``benchmarks/results/fuzz.json``.
 """
 
 from __future__ import annotations

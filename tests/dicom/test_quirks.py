@@ -159,6 +159,16 @@ def test_words_where_a_number_belongs_are_not_quoted(tmp_path: Path, name: str) 
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "elements", [{"RescaleIntercept": 1e308, "RescaleSlope": 1e308}, {"RescaleIntercept": "-1e308"}]
+)
+def test_values_beyond_all_numbers_are_refused(tmp_path: Path, elements: dict[str, Any]) -> None:
+    """1e308 * 4095 + 1e308 is infinite, and infinity less infinity no number."""
+    ds = dataset(stored(12), 12, **({"RescaleSlope": "-1e308"} | elements))
+    with pytest.raises(DataError, match=r"a\.dcm: rescale and window of the DICOM header lead to no finite value"):
+        read_dicom(save(tmp_path / "a.dcm", ds))
+
+
 def test_a_narrow_exact_window_is_allowed(tmp_path: Path) -> None:
     """Rescaled to 0 ... 1, a width of 0.5 is half the range: v / 4095 under (0.5, 0.5) is 2 v / 4095 - 0.5."""
     ds = dataset(stored(12), 12, WindowCenter=0.5, WindowWidth=0.5, VOILUTFunction="LINEAR_EXACT")

@@ -87,9 +87,12 @@ def read_dicom(path: Path | str) -> np.ndarray:
     plugin = decoder_plugin(path, ds)
     check_size(path, ds)
     try:
-        return _render(path, ds, plugin)
+        image = _render(path, ds, plugin)
     except Exception as error:  # decoders and LUTs of a broken file can raise anything
         raise DataError(f"{path}: the image cannot be decoded ({_reason(error)}); export it again") from None
+    if not np.isfinite(image).all():
+        raise DataError(f"{path}: rescale and window of the DICOM header lead to no finite value; export it again")
+    return image
 
 
 def _mend_numbers(path: Path, ds: pydicom.FileDataset) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from wsrpn_vl.data.mapping import natives_of
 from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, Index, boxes_path, read_index
+from wsrpn_vl.data.mapping import natives_of
 from wsrpn_vl.errors import DataError, nearest
 from wsrpn_vl.labels import label_column
 
@@ -25,7 +25,8 @@ class Truth:
 
     labels: (n, c) 1, 0, -1 (uncertain), NaN (not mentioned); boxes: [n][c] -> (m, 4) ``xyxy`` original pixels;
     sizes: (n, 2) width, height, NaN where unknown; ignore: (n, c) bool, pairs left out of box metrics (no box, boxes
-    of the class incomplete or never looked for in the image, label not 0); boxed: (c,) bool, the data set has boxes of the class;
+    of the class incomplete or never looked for in the image, label not 0); boxed: (c,) bool, the data set has boxes of
+    the class;
     texts, patient_ids: None where unknown; left_out: boxes of the split that belong to none of the classes;
     visibility: [n][c] -> (m,) contrast-to-noise ratio of each box, NaN where unknown; None if the data set has none.
     """
@@ -68,8 +69,8 @@ def load_truth(
 ) -> Truth:
     """Truth of one split (None: all images), over ``classes`` (None: the index's own).
 
-    A CheXpert class whose labels or boxes the index lacks gets those of the native classes that belong to it (:mod:`wsrpn_vl.data.mapping`):
-    labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of a native class
+    A CheXpert class whose labels or boxes the index lacks gets those of the native classes that belong to it
+    (:mod:`wsrpn_vl.data.mapping`): labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of a native class
     that is itself wanted stay its own.
     boxes=False leaves the boxes file alone: labels only, every pair ignored. frontal_only leaves lateral views out.
     reader: boxes of this reader alone, on the images that they read; None: the reference boxes. Boxes that are
@@ -120,12 +121,12 @@ def load_truth(
 
 
 def label_sources(index: Index, name: str) -> tuple[str, ...]:
-    """The index's classes whose labels make class ``name``: itself, else its native classes; empty when there are none."""
+    """The index's classes whose labels make class ``name``: itself, else its native classes; empty without any."""
     return (name,) if name in index.classes else tuple(n for n in natives_of(name) if n in index.classes)
 
 
 def _box_sources(index: Index, name: str, classes: Sequence[str]) -> tuple[str, ...]:
-    """Boxed classes whose boxes are those of ``name``: itself, else its native classes that are not wanted themselves."""
+    """Boxed classes whose boxes are those of ``name``: itself, else those native classes that are not wanted too."""
     if name in index.boxed_classes:
         return (name,)
     return tuple(n for n in natives_of(name) if n in index.boxed_classes and n not in classes)

@@ -10,8 +10,8 @@ import polars as pl
 
 from fixtures.layouts import IMAGES
 from wsrpn_vl.data.index import boxes_path, read_index
-from wsrpn_vl.data.sources import build_index
 from wsrpn_vl.data.mapping import observations
+from wsrpn_vl.data.sources import build_index
 from wsrpn_vl.labels import label_column
 
 Root = Callable[[str], Path]
