@@ -61,10 +61,10 @@ def near_pairs(a: np.ndarray, b: np.ndarray, limit: int = LIMIT) -> np.ndarray:
     for start in range(0, len(a), _BLOCK):
         part = a[start : start + _BLOCK]
         for other in range(0, len(b), _BLOCK):
-            distance = sum(
-                np.bitwise_count(part[:, None, k] ^ b[None, other : other + _BLOCK, k]).astype(np.int16)
-                for k in range(a.shape[1])
-            )
+            against = b[other : other + _BLOCK]
+            distance = np.zeros((len(part), len(against)), dtype=np.int16)
+            for k in range(a.shape[1]):
+                distance += np.bitwise_count(part[:, None, k] ^ against[None, :, k])
             i, j = np.nonzero(distance <= limit)
-            found.append(np.stack([i + start, j + other, np.asarray(distance)[i, j]], axis=1))
+            found.append(np.stack([i + start, j + other, distance[i, j]], axis=1))
     return np.concatenate(found) if found else np.zeros((0, 3), dtype=np.int64)

@@ -70,8 +70,8 @@ def load_truth(
     """Truth of one split (None: all images), over ``classes`` (None: the index's own).
 
     A CheXpert class whose labels or boxes the index lacks gets those of the native classes that belong to it
-    (:mod:`wsrpn_vl.data.mapping`): labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is not mentioned. Boxes of a native class
-    that is itself wanted stay its own.
+    (:mod:`wsrpn_vl.data.mapping`): labelled 1 if one of them is, else -1 if one is uncertain, else NaN if one is
+    not mentioned. Boxes of a native class that is itself wanted stay its own.
     boxes=False leaves the boxes file alone: labels only, every pair ignored. frontal_only leaves lateral views out.
     reader: boxes of this reader alone, on the images that they read; None: the reference boxes. Boxes that are
     anatomical regions count only where the data set has no others.

@@ -60,6 +60,22 @@ LOCATION: dict[str, str] = {
     "Emphysema": "lung",
     "Fibrosis": "lung",
     "Hernia": "heart",
+    "Nodule/Mass": "lung",
+    "Diffuse Nodule": "lung",
+    "Lung cavity": "lung",
+    "Lung cyst": "lung",
+    "Lung tumor": "lung",
+    "Rib fracture": "chest wall",
+    "Clavicle fracture": "chest wall",
+    "Aortic enlargement": "mediastinum",
+    "Mediastinal shift": "mediastinum",
+    "Enlarged PA": "perihilar",
+    "Calcification": "anywhere",
+    "ILD": "lung",
+    "COPD": "lung",
+    "Tuberculosis": "lung",
+    "Other lesion": "anywhere",
+    "Other disease": "anywhere",
 }
 _COLUMN = {"heart": 0, "upper zone": 1, "mid zone": 2, "lower zone": 3, "costophrenic angle": 4, "upper mediastinum": 5}
 
