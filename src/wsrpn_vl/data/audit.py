@@ -17,13 +17,12 @@ from typing import Any
 import polars as pl
 
 from wsrpn_vl.data.fingerprints import fingerprints, near_pairs
-from wsrpn_vl.data.index import Index, read_index
+from wsrpn_vl.data.index import LEARNT, SPLITS, Index, read_index
 from wsrpn_vl.data.leaks import members_of, overlap
 from wsrpn_vl.labels import label_column
 
 SIGNS = {"positives": 1, "negatives": 0, "uncertain": -1}
 SAME_PICTURES = {"nih": "NIH", "rsna": "NIH", "siim": "NIH", "chestx_det": "NIH"}  # data sets of renamed pictures
-_LEARNT = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,16 @@ def _rows(frame: pl.DataFrame, chosen: pl.Expr, per_study: bool) -> int:
     return rows["study_id"].n_unique() if per_study else rows.height
 
 
+def label_counts(index: Index) -> tuple[list[str], dict[str, list[tuple[int, ...]]]]:
+    """The index's splits in order, and of each class the present, absent, uncertain and blank labels of each split."""
+    parts = {s: index.frame.filter(pl.col("split") == s) for s in SPLITS if s in set(index.frame["split"])}
+    found: dict[str, list[tuple[int, ...]]] = {}
+    for name in index.classes:
+        columns = [part[label_column(name)] for part in parts.values()]
+        found[name] = [(*(int((c == sign).sum()) for sign in SIGNS.values()), c.null_count()) for c in columns]
+    return list(parts), found
+
+
 @dataclass(frozen=True)
 class Rate:
     """Share of positives of a class among images (or studies): here, and published where known."""
@@ -135,7 +144,7 @@ def overlap_with(index: Index, other: Path | str, progress: Callable[[int, int],
     named = overlap(index.frame, members_of(other))
     if there is None:
         hit = index.frame.filter(named)
-        learnt = hit.filter(pl.col("split").is_in(_LEARNT))
+        learnt = hit.filter(pl.col("split").is_in(LEARNT))
         return Overlap(other.name, "by id", hit.height, learnt.height, _some(hit))
     if not named.any() and SAME_PICTURES.get(index.dataset, "a") == SAME_PICTURES.get(there.dataset, "b"):
         return _by_pictures(index, there, progress)
@@ -146,8 +155,8 @@ def overlap_with(index: Index, other: Path | str, progress: Callable[[int, int],
 
 def _leaking(here: pl.DataFrame, there: pl.DataFrame) -> int:
     """Shared images learnt from on one side while shared ones are judged on at the other."""
-    learnt, judged = here.filter(pl.col("split").is_in(_LEARNT)).height, (there["split"] == "test").sum()
-    back, forth = there.filter(pl.col("split").is_in(_LEARNT)).height, (here["split"] == "test").sum()
+    learnt, judged = here.filter(pl.col("split").is_in(LEARNT)).height, (there["split"] == "test").sum()
+    back, forth = there.filter(pl.col("split").is_in(LEARNT)).height, (here["split"] == "test").sum()
     return (learnt if judged else 0) + (back if forth else 0)
 
 
@@ -160,7 +169,7 @@ def _by_pictures(index: Index, there: Index, progress: Callable[[int, int], None
     pairs = near_pairs(a, b)
     pairs = pairs[read_a[pairs[:, 0]] & read_b[pairs[:, 1]]]
     splits = [f["split"].to_numpy() for f in frames]
-    learnt = [[s in _LEARNT for s in side] for side in splits]
+    learnt = [[s in LEARNT for s in side] for side in splits]
     leaking = {
         i
         for i, j, _ in pairs.tolist()

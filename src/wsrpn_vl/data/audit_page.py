@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 
 from wsrpn_vl.data import audit
 from wsrpn_vl.data.doctor import Check
-from wsrpn_vl.data.index import SPLITS, Index, read_index
+from wsrpn_vl.data.index import Index, read_index
 from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.files import write_text
-from wsrpn_vl.labels import label_column
 from wsrpn_vl.page import picture, template, thumbnail
 from wsrpn_vl.plotting import BLUE, GREY, ORANGE, WIDTH, styled
 
@@ -62,20 +61,9 @@ def _figures(index: Index) -> list[dict[str, Any]]:
 
 def _label_rows(index: Index) -> list[tuple[str, list[str]]]:
     """Class, and present/absent/uncertain/blank of each split."""
-    rows = []
-    for name in index.classes:
-        cells = []
-        for split in _splits(index):
-            values = index.frame.filter(pl.col("split") == split)[label_column(name)]
-            counts = [int((values == sign).sum()) for sign in (1, 0, -1)]
-            cells.append(" / ".join(f"{n:,}" for n in [*counts, values.null_count()]))
-        rows.append((name, cells))
-    return [("class", [split or "no split" for split in _splits(index)]), *rows]
-
-
-def _splits(index: Index) -> list[str]:
-    have = set(index.frame["split"])
-    return [split for split in SPLITS if split in have]
+    splits, found = audit.label_counts(index)
+    rows = [(name, [" / ".join(f"{n:,}" for n in counts) for counts in parts]) for name, parts in found.items()]
+    return [("class", [split or "no split" for split in splits]), *rows]
 
 
 def _pictures(index: Index, folder: Path) -> list[dict[str, str]]:

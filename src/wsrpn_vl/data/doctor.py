@@ -23,7 +23,6 @@ from wsrpn_vl.data.index import SPLITS, Index, boxes_path, read_index
 from wsrpn_vl.data.pixels import image_size, is_dicom, read_image
 from wsrpn_vl.data.sources import missing_path
 from wsrpn_vl.errors import DataError
-from wsrpn_vl.labels import label_column
 from wsrpn_vl.progress import progress as work
 
 T = TypeVar("T")
@@ -238,14 +237,12 @@ def _labels(index: Index) -> Check:
     if not index.classes:
         return Check("labels", True, "no labels: this index is for prediction only")
     lines, empty = [], []
-    splits = [s for s in SPLITS if s in set(index.frame["split"])]
-    for name in index.classes:
+    splits, found = audit.label_counts(index)
+    for name, parts in found.items():
         cells = []
-        for split in splits:
-            values = index.frame.filter(pl.col("split") == split)[label_column(name)]
-            counts = {v: int((values == v).sum()) for v in (1, 0, -1)}
-            cells.append(f"{split or 'none'} {counts[1]:,}/{counts[0]:,}/{counts[-1]:,}/{values.null_count():,}")
-            if split == "train" and not counts[1]:
+        for split, counts in zip(splits, parts, strict=True):
+            cells.append(f"{split or 'none'} {'/'.join(f'{n:,}' for n in counts)}")
+            if split == "train" and not counts[0]:
                 empty.append(name)
         lines.append(f"{name}: {', '.join(cells)}")
     detail = "\n".join(["per split: present/absent/uncertain/blank", *lines])

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.errors import DataError, first_line, nearest
 from wsrpn_vl.files import replacing
 from wsrpn_vl.labels import label_column
 from wsrpn_vl.text.triples import KEYS
@@ -29,6 +29,7 @@ FORMAT = "wsrpn-vl index"
 VERSION = 1
 META_KEY = "wsrpn_vl"
 SPLITS = ("train", "val", "test", "")  # "" = in no split
+LEARNT = ("train", "val")  # what a run sees
 VIEWS = ("AP", "PA", "LAT", "UNK")
 TEXT_ORIGINS = ("report", "labels", "none")
 
@@ -176,7 +177,7 @@ def read_index(path: Path | str) -> Index:
     except FileNotFoundError:
         raise DataError(f"{path}: no such index; make it with `wsrpn-vl index` or `wsrpn-vl phantom write`") from None
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{path}: not a readable Parquet file ({reason}); make the index again") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(f"{path}: not a WSRPN-VL index (no {META_KEY!r} metadata); make it with `wsrpn-vl index`")

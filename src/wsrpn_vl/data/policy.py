@@ -7,11 +7,11 @@ the mixed policy is that of GLoRIA and MGCA.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from wsrpn_vl.data.draws import share_of
 from wsrpn_vl.labels import BY_NAME
 
 SMOOTH = {"smooth_ones": (0.55, 0.85), "smooth_zeros": (0.0, 0.3)}  # uniform ranges
@@ -26,7 +26,7 @@ def _constant(value: float) -> Callable[..., np.ndarray]:
 def _smooth(kind: str, keys: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     """A number of the range for each key and class, by their hash: the same in every run, epoch and process."""
     low, high = SMOOTH[kind]
-    shares = [[_share(f"{key}/{name}") for name in classes] for key in keys]
+    shares = [[share_of(name, key) for name in classes] for key in keys]
     return low + (high - low) * np.array(shares).reshape(len(keys), len(classes))
 
 
@@ -92,7 +92,3 @@ def ancestors(name: str) -> tuple[str, ...]:
         out.append(parent)
         name = parent
     return tuple(out)
-
-
-def _share(key: str) -> float:
-    return int.from_bytes(hashlib.sha1(key.encode()).digest()[:8], "big") / 2**64

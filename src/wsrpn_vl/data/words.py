@@ -52,11 +52,12 @@ def label_index(path: Path | str, *, labels: str = "fill", triples: str = "fill"
     rows = [readings.get(text) for text in index.frame["text"].to_list()]
     read = _label_matrix(rows)
     given = _given(index) if labels != "replace" else np.full(read.shape, np.nan)
-    quality = _quality(rows, read, given)
+    has = np.array([row is not None for row in rows])
+    quality = _quality([row for row in rows if row is not None], read[has], given[has])
     frame, added = _with_labels(index, read, labels)
     frame = _with_triples(frame, rows, triples)
-    has = np.array([row is not None for row in rows])
-    confidence = np.where(has, quality.confidence, np.nan)
+    confidence = np.full(len(rows), np.nan)
+    confidence[has] = quality.confidence
     frame = frame.with_columns(pl.Series("text_confidence", confidence, dtype=pl.Float64).fill_nan(None))
     note = f"words read by the labeler: {len(texts):,} texts, {quality.wrong_share:.1%} estimated to be another image's"
     rewrite_index(index, frame, classes=added, notes=(note,))
@@ -115,19 +116,11 @@ def _given(index: Index) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _quality(rows: list[Reading | None], read: np.ndarray, given: np.ndarray) -> TextQuality:
-    """Quality of the rows that have text; those without get 0."""
-    has = np.array([row is not None for row in rows])
-    statements = np.array([len(row.triples) for row in rows if row is not None])
-    hedged = np.array([sum(t.polarity == "uncertain" for t in row.triples) for row in rows if row is not None])
-    some = text_quality(read[has], given[has], statements, hedged)
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        out = np.zeros(len(rows))
-        out[has] = values
-        return out
-
-    return TextQuality(spread(some.belongs), spread(some.says), spread(some.score), some.wrong_share)
+def _quality(rows: list[Reading], read: np.ndarray, given: np.ndarray) -> TextQuality:
+    """Quality of texts, of which ``read`` is what they say and ``given`` what their images are labelled."""
+    statements = np.array([len(row.triples) for row in rows])
+    hedged = np.array([sum(t.polarity == "uncertain" for t in row.triples) for row in rows])
+    return text_quality(read, given, statements, hedged)
 
 
 def _with_labels(index: Index, read: np.ndarray, how: str) -> tuple[pl.DataFrame, list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wsrpn_vl.errors import PredictionsError
+from wsrpn_vl.errors import PredictionsError, first_line
 from wsrpn_vl.evaluate.layout import PredictionSet
 from wsrpn_vl.types import Detections, Prediction
 
@@ -76,7 +76,7 @@ def open_table(
         meta = json.loads(pl.read_parquet_metadata(path).get(META_KEY, "{}"))
         frame = pl.read_parquet(path)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise PredictionsError(f"{path}: not a readable Parquet file ({reason}); predict again") from None
     series = []
     for name, dtype in columns.items():

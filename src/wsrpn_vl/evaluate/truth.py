@@ -15,7 +15,7 @@ import polars as pl
 
 from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, Index, boxes_path, read_index
 from wsrpn_vl.data.mapping import natives_of
-from wsrpn_vl.errors import DataError, nearest
+from wsrpn_vl.errors import DataError, first_line, nearest
 from wsrpn_vl.labels import label_column
 
 
@@ -191,7 +191,7 @@ def _read_boxes(path: Path, reader: str | None) -> pl.DataFrame:
     except FileNotFoundError:
         raise DataError(f"{path}: the index has boxed classes but this file is missing; make the index again") from None
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DataError(f"{path}: not a readable boxes table ({reason}); make the index again") from None
     values = frame.select("x1", "y1", "x2", "y2").to_numpy()
     bad = ~np.isfinite(values).all(1) | (values[:, 2] <= values[:, 0]) | (values[:, 3] <= values[:, 1])

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
+from wsrpn_vl.data.draws import share_of
 from wsrpn_vl.data.index import read_index
 from wsrpn_vl.data.phantom.study import PhantomStudy, simulate
 from wsrpn_vl.data.pixels import read_image
 from wsrpn_vl.data.sources import nih
-from wsrpn_vl.data.sources.tables import share_of
 from wsrpn_vl.errors import DataError, lookup
 from wsrpn_vl.files import png_path
 from wsrpn_vl.labels import NO_FINDING, OBSERVATIONS, label_column

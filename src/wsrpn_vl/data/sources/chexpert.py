@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.draws import share_of
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
     check_shares,
@@ -24,7 +25,6 @@ from wsrpn_vl.data.sources.tables import (
     locate,
     numbers,
     refuse_rows,
-    share_of,
     sizes,
 )
 from wsrpn_vl.errors import DataError, lookup

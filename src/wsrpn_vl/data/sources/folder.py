@@ -26,6 +26,7 @@ from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources.coco_json import Coco, coco_files, read_coco
 from wsrpn_vl.data.sources.folder_boxes import BOX_FILE, read_boxes
 from wsrpn_vl.data.sources.folder_images import Images, bare
+from wsrpn_vl.data.sources.stored import split_by_hash
 from wsrpn_vl.data.sources.tables import (
     SourceTables,
     check_shares,
@@ -33,7 +34,6 @@ from wsrpn_vl.data.sources.tables import (
     find_images,
     is_brief,
     read_table,
-    share_of,
     sizes,
 )
 from wsrpn_vl.errors import DataError, nearest
@@ -269,10 +269,9 @@ def _split_word(cell: str, place: str, shown: bool) -> str:
 
 
 def _split(rows: list[dict], val_share: float, test_share: float, seed: int) -> None:
-    for row in rows:
-        key = row.get("patient_id") or row.get("study_id") or row["image_id"]
-        at = share_of(key, seed)
-        row["split"] = "test" if at < test_share else "val" if at < test_share + val_share else "train"
+    keys = [row.get("patient_id") or row.get("study_id") or row["image_id"] for row in rows]
+    for row, split in zip(rows, split_by_hash(keys, val_share, test_share, seed), strict=True):
+        row["split"] = split
 
 
 def _plain_ids(rows: list[dict]) -> None:

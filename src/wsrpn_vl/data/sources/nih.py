@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from wsrpn_vl.data import mapping
+from wsrpn_vl.data.draws import share_of
 from wsrpn_vl.data.index import parse_view
 from wsrpn_vl.data.people import OLDEST, sex_of, years
 from wsrpn_vl.data.sources.nih_experts import with_experts
@@ -29,7 +30,6 @@ from wsrpn_vl.data.sources.tables import (
     locate,
     read_rows,
     refuse_rows,
-    share_of,
 )
 from wsrpn_vl.errors import DataError
 from wsrpn_vl.labels import NIH14, NO_FINDING, label_column

@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from wsrpn_vl.data.draws import share_of
 from wsrpn_vl.data.pixels import is_dicom
 from wsrpn_vl.data.sources.folder_images import bare
-from wsrpn_vl.data.sources.tables import UNREADABLE, count_notes, find_images, readable, share_of
+from wsrpn_vl.data.sources.tables import UNREADABLE, count_notes, find_images, readable
 from wsrpn_vl.errors import DataError
 
 

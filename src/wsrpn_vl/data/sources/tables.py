@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import os
 import re
 import zlib
@@ -17,7 +16,7 @@ from typing import Any, Literal, overload
 
 import polars as pl
 
-from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL
+from wsrpn_vl.data.index import BOX_COLUMNS, BOX_OPTIONAL, LEARNT
 from wsrpn_vl.data.pixels import IMAGE_SUFFIXES, image_size, looks_like_image
 from wsrpn_vl.errors import DataError, nearest, wordless
 
@@ -162,11 +161,6 @@ def _shown(paths: Iterable[str]) -> Iterable[str]:
     return track(list(paths), "image sizes", console=console, transient=True, disable=not console.is_terminal)
 
 
-def share_of(key: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the key alone: SHA-1, so never on the order or number of patients."""
-    return int.from_bytes(hashlib.sha1(f"{seed}/{key}".encode()).digest()[:8], "big") / 2**64
-
-
 def boxed_among(classes: Sequence[str], boxes: pl.DataFrame | None) -> tuple[str, ...]:
     """Those of ``classes`` that a box is of, in their order."""
     held = set() if boxes is None else set(boxes["label"])
@@ -199,7 +193,7 @@ def out_of_training(frame: pl.DataFrame, who: pl.Expr | pl.Series) -> tuple[pl.D
 
     The count is worded ``12 patients (34 images)``.
     """
-    learnt = who & pl.col("split").is_in(["train", "val"])
+    learnt = who & pl.col("split").is_in(LEARNT)
     hit = frame.filter(learnt)
     found = f"{hit['patient_id'].drop_nulls().n_unique():,} patients ({hit.height:,} images)"
     return frame.with_columns(pl.when(learnt).then(pl.lit("")).otherwise("split").alias("split")), found
